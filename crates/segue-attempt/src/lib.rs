@@ -1,0 +1,1 @@
+//! One attempt end to end: render, start, collect, gates.

@@ -1,0 +1,1 @@
+//! The vocabulary and the pure machines: scheduler and arbiter.

@@ -1,0 +1,1 @@
+//! The driver: the one event loop that hosts the machines.

@@ -1,0 +1,1 @@
+//! Workflow text to a checked plan, with precise diagnostics.

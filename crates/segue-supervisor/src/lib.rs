@@ -1,0 +1,1 @@
+//! Owns processes: start, contain, capture, stop, report.

@@ -1,0 +1,1 @@
+//! The segue binary, and the library facade for Rust users.

@@ -1,0 +1,2 @@
+//! What builds, tests and measures Segue.
+fn main() {}
