@@ -1,1 +1,40 @@
-//! The vocabulary and the pure machines: scheduler and arbiter.
+//! The vocabulary of Segue and its pure machines.
+//!
+//! Everything that decides lives here and nothing that acts does: no clock, no files, no
+//! environment, no chance, no threads. A machine takes an input and the time and returns
+//! events and effects; who calls it, when, and what becomes of the effects is the driver's
+//! affair. So the same code runs under the local engine, in the simulator, and later inside
+//! a Temporal workflow.
+//!
+//! Reading order: [`plan`] (what is to be done), [`event`] (what has happened), [`input`]
+//! (what comes in and goes out), [`state`] (the fold), [`scheduler`] (the decisions),
+//! [`view`] (what people see), [`template`] (expressions).
+
+mod event;
+mod ids;
+mod input;
+mod plan;
+mod status;
+mod template;
+mod units;
+
+pub use event::*;
+pub use ids::{AttemptId, InvalidId, ItemKey, NAME_BYTES_MAX, RunId, TaskId, check_name};
+pub use input::{Effect, Input, Ordered, Output, Resume, ResumeScope};
+pub use plan::*;
+pub use status::{
+    FailureClass, Finding, Outcome, RunStatus, SkipReason, StopReason, TaskStatus, Teardown,
+    TimeLimit, WaitingOn,
+};
+pub use template::{
+    ExpressionError, Mode, check_expression, check_template, evaluate, render, shell_quote, truthy,
+};
+pub use units::{Millis, Timestamp, Usd};
+
+/// FNV-1a: a hash that never changes between versions, for names and deterministic jitter.
+#[must_use]
+pub fn stable_hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
