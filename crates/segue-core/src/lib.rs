@@ -6,22 +6,34 @@
 //! affair. So the same code runs under the local engine, in the simulator, and later inside
 //! a Temporal workflow.
 //!
-//! Reading order: [`plan`] (what is to be done), [`event`] (what has happened), [`input`]
-//! (what comes in and goes out), [`state`] (the fold), [`scheduler`] (the decisions),
-//! [`view`] (what people see), [`template`] (expressions).
+//! Reading order: `plan` (what is to be done), `event` (what has happened), `input` (what
+//! comes in and goes out), `state` (the fold), `scheduler` (the decisions), `view` (what
+//! people see), `template` (expressions).
 
+mod arbiter;
 mod event;
 mod ids;
+mod index;
 mod input;
 mod plan;
+mod retry;
+mod scheduler;
+mod scope;
+mod settle;
+mod state;
 mod status;
 mod template;
 mod units;
+mod view;
 
+pub use arbiter::{Arbiter, ArbiterInput, Decision, Grant, Holder};
 pub use event::*;
 pub use ids::{AttemptId, InvalidId, ItemKey, NAME_BYTES_MAX, RunId, TaskId, check_name};
 pub use input::{Effect, Input, Ordered, Output, Resume, ResumeScope};
 pub use plan::*;
+pub use scheduler::{CorruptJournal, IncompatibleState, Scheduler};
+pub use scope::{output_scope, run_scope, task_scope};
+pub use state::{AttemptState, AttemptStep, Phase, RunState, STATE_VERSION, Stop, TaskEntry};
 pub use status::{
     FailureClass, Finding, Outcome, RunStatus, SkipReason, StopReason, TaskStatus, Teardown,
     TimeLimit, WaitingOn,
@@ -30,6 +42,7 @@ pub use template::{
     ExpressionError, Mode, check_expression, check_template, evaluate, render, shell_quote, truthy,
 };
 pub use units::{Millis, Timestamp, Usd};
+pub use view::{AttemptView, Metrics, RunView, TaskView};
 
 /// FNV-1a: a hash that never changes between versions, for names and deterministic jitter.
 #[must_use]

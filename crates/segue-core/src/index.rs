@@ -1,0 +1,223 @@
+//! What the scheduler looks up while it decides: derived from plan and state, never stored.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::state::{AttemptStep, RunState, TaskEntry};
+use crate::{Millis, Plan, Section, TaskId, TaskIndex, TaskStatus, Timestamp, WaitingOn};
+
+/// Beyond an attempt's own limits, how long the scheduler waits before it asks what became of it.
+const BACKSTOP_MARGIN: Millis = Millis::from_secs(60);
+
+/// The order in which ready tasks start: priority, longest path to the end, file order.
+pub(crate) type ReadyKey = (i64, Reverse<u32>, TaskIndex);
+
+/// The plan's shape: computed once, never changed.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    names: BTreeMap<TaskId, TaskIndex>,
+    dependents: Vec<Vec<TaskIndex>>,
+    depth: Vec<u32>,
+}
+
+impl Graph {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let count = plan.tasks.len();
+        let names = plan.tasks.iter().enumerate().map(|(i, task)| (task.id.clone(), i)).collect();
+        let mut dependents = vec![Vec::new(); count];
+        let mut waiting: Vec<usize> = vec![0; count];
+        for (index, task) in plan.tasks.iter().enumerate() {
+            for &need in &task.needs {
+                dependents[need].push(index);
+                waiting[need] += 1;
+            }
+        }
+        // From the leaves up: a task's depth is known once all its dependents' are.
+        let mut depth = vec![1; count];
+        let mut known: Vec<TaskIndex> = (0..count).filter(|&i| waiting[i] == 0).collect();
+        while let Some(index) = known.pop() {
+            for &need in &plan.tasks[index].needs {
+                depth[need] = depth[need].max(depth[index] + 1);
+                waiting[need] -= 1;
+                if waiting[need] == 0 {
+                    known.push(need);
+                }
+            }
+        }
+        Self { names, dependents, depth }
+    }
+
+    pub(crate) fn position(&self, id: &TaskId) -> Option<TaskIndex> {
+        self.names.get(id).copied()
+    }
+
+    pub(crate) fn dependents(&self, index: TaskIndex) -> &[TaskIndex] {
+        &self.dependents[index]
+    }
+
+    pub(crate) fn key(&self, plan: &Plan, index: TaskIndex) -> ReadyKey {
+        (plan.tasks[index].priority, Reverse(self.depth[index]), index)
+    }
+}
+
+/// What a task counts as in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Idle,
+    Asked,
+    Granted,
+    Retry(Timestamp),
+    Cleared,
+    Running(Option<Timestamp>),
+    Doubtful,
+    Final,
+}
+
+impl Role {
+    pub(crate) fn of(plan: &Plan, index: TaskIndex, entry: &TaskEntry) -> Self {
+        if entry.status.is_final() {
+            return Self::Final;
+        }
+        match entry.attempt.as_ref().map(|attempt| &attempt.step) {
+            Some(AttemptStep::Asked(_)) => Self::Asked,
+            Some(AttemptStep::Granted) => Self::Granted,
+            Some(AttemptStep::Cleared) => Self::Cleared,
+            Some(AttemptStep::Doubtful) => Self::Doubtful,
+            Some(AttemptStep::Dispatched(at)) => {
+                let limits = &plan.tasks[index].limits;
+                let backstop = |timeout| *at + timeout + limits.kill_grace + BACKSTOP_MARGIN;
+                Self::Running(limits.timeout.map(backstop))
+            }
+            None => match entry.waiting {
+                Some((WaitingOn::Retry, Some(until))) => Self::Retry(until),
+                _ => Self::Idle,
+            },
+        }
+    }
+}
+
+/// Counts and ordered sets over all tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Tasks that may be dispatched, cleared or not.
+    pub(crate) ready: BTreeSet<ReadyKey>,
+    /// How many of them are cleared.
+    pub(crate) cleared: usize,
+    /// Attempts that hold a slot.
+    pub(crate) running: usize,
+    /// Attempts of an earlier engine whose fate is not known yet.
+    pub(crate) doubtful: usize,
+    /// When retries are due.
+    pub(crate) retries: BTreeSet<(Timestamp, TaskIndex)>,
+    /// When to ask what became of an attempt.
+    pub(crate) backstops: BTreeSet<(Timestamp, TaskIndex)>,
+    /// Tasks to look at.
+    pub(crate) dirty: BTreeSet<TaskIndex>,
+    /// Needs that have not ended, by task.
+    pub(crate) unmet: Vec<u32>,
+    /// Tasks of the main section that have not ended, by stage; only stages with some.
+    pub(crate) stages: BTreeMap<u32, usize>,
+    /// Tasks that have not ended, by section.
+    pub(crate) sections: BTreeMap<Section, usize>,
+}
+
+impl Index {
+    /// From scratch, everything to be looked at.
+    pub(crate) fn build(plan: &Plan, graph: &Graph, state: &RunState) -> Self {
+        let mut index = Self { unmet: vec![0; plan.tasks.len()], ..Self::default() };
+        for (i, task) in plan.tasks.iter().enumerate() {
+            let left = |need: &&TaskIndex| !state.tasks[**need].status.is_final();
+            let unmet = task.needs.iter().filter(left).count();
+            index.unmet[i] = u32::try_from(unmet).unwrap_or(u32::MAX);
+            let role = Role::of(plan, i, &state.tasks[i]);
+            if role != Role::Final {
+                *index.sections.entry(task.section).or_default() += 1;
+                if let (Section::Main, Some(stage)) = (task.section, task.stage) {
+                    *index.stages.entry(stage).or_default() += 1;
+                }
+            }
+            index.enter(graph.key(plan, i), role);
+            index.dirty.insert(i);
+        }
+        index
+    }
+
+    /// Takes in that a task's role changed.
+    pub(crate) fn moved(&mut self, plan: &Plan, graph: &Graph, i: TaskIndex, from: Role, to: Role) {
+        if from == to {
+            return;
+        }
+        let key = graph.key(plan, i);
+        self.leave(key, from);
+        self.enter(key, to);
+        if to == Role::Final {
+            self.finished(plan, graph, i);
+        }
+    }
+
+    /// Whether a need's end may already decide its dependents.
+    pub(crate) fn spread(&mut self, graph: &Graph, i: TaskIndex, status: TaskStatus) {
+        for &dependent in graph.dependents(i) {
+            if self.unmet[dependent] == 0 || status != TaskStatus::Succeeded {
+                self.dirty.insert(dependent);
+            }
+        }
+    }
+
+    fn finished(&mut self, plan: &Plan, graph: &Graph, i: TaskIndex) {
+        for &dependent in graph.dependents(i) {
+            self.unmet[dependent] -= 1;
+        }
+        let task = &plan.tasks[i];
+        decrement(&mut self.sections, task.section);
+        if let (Section::Main, Some(stage)) = (task.section, task.stage) {
+            decrement(&mut self.stages, stage);
+        }
+    }
+
+    fn enter(&mut self, key: ReadyKey, role: Role) {
+        match role {
+            Role::Cleared => {
+                self.cleared += 1;
+                self.ready.insert(key);
+            }
+            Role::Granted => {
+                self.ready.insert(key);
+            }
+            Role::Running(backstop) => {
+                self.running += 1;
+                self.backstops.extend(backstop.map(|at| (at, key.2)));
+            }
+            Role::Doubtful => self.doubtful += 1,
+            Role::Retry(until) => {
+                self.retries.insert((until, key.2));
+            }
+            Role::Idle | Role::Asked | Role::Final => {}
+        }
+    }
+
+    fn leave(&mut self, key: ReadyKey, role: Role) {
+        self.ready.remove(&key);
+        match role {
+            Role::Cleared => self.cleared -= 1,
+            Role::Running(_) => {
+                self.running -= 1;
+                self.backstops.retain(|&(_, i)| i != key.2);
+            }
+            Role::Doubtful => self.doubtful -= 1,
+            Role::Retry(until) => {
+                self.retries.remove(&(until, key.2));
+            }
+            Role::Idle | Role::Asked | Role::Granted | Role::Final => {}
+        }
+    }
+}
+
+fn decrement<K: Ord + Copy>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! The scheduler: the pure machine that decides what a run does next.
+//!
+//! # Theory of operation
+//!
+//! A [`Scheduler`] holds the plan, the state ([`RunState`], a fold of the run's events), and an
+//! index derived from both. [`Scheduler::handle`] takes one [`Input`] and the time and does
+//! three things: it records what the input means as events; it *settles*, that is, follows the
+//! consequences until nothing more can be decided (dependents skipped or blocked, stages and
+//! sections opened, attempts cleared and dispatched, the run ended); and it returns the events
+//! together with the effects they call for. Every event goes through [`RunState::apply`] the
+//! moment it is recorded, so the machine never knows more than its journal will.
+//!
+//! An attempt goes through these steps: *cleared* (on disk: it may have started from now on),
+//! *dispatched* (holds a slot; the order to start it goes out), *ended*. Attempts are cleared
+//! ahead of free slots, so that a slow disk does not stand between one attempt's end and the
+//! next one's start. An effect bears the place of the event that must be on disk before it is
+//! performed ([`Ordered::after`]); for a start that is the clearing, not the dispatch.
+//!
+//! After a crash, [`Scheduler::recover`] folds the journal and [`Input::Resume`] asks for the
+//! fate of every attempt that was cleared and has not ended. Until the answer comes such an
+//! attempt is *doubtful*: it counts against the slots and is not started again.
+//!
+//! # Rules for the caller
+//!
+//! Call `handle` with a time that never goes back, append the events, perform the effects in
+//! order once their event is on disk, and call again with [`Input::TimerFired`] no later than
+//! [`Scheduler::next_deadline`]. Inputs about attempts that are no longer current are dropped,
+//! so reports may come twice or late.
+
+use std::sync::Arc;
+
+use crate::index::{Graph, Index, Role};
+use crate::retry::{self, Next};
+use crate::state::{AttemptStep, Phase, RunState, STATE_VERSION, TaskEntry, task_of};
+use crate::{
+    AttemptId, AttemptReport, Effect, Event, FailureClass, Input, Millis, Ordered, Outcome, Output,
+    Plan, Recorded, Resume, ResumeScope, Seq, StopReason, TaskIndex, TaskStatus, Teardown,
+    TimeLimit, Timestamp,
+};
+
+/// How long after a backstop the scheduler asks again.
+const BACKSTOP_AGAIN: Millis = Millis::from_secs(60);
+
+/// A journal that does not fold over this plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event {seq} does not fit the run: {reason}")]
+pub struct CorruptJournal {
+    /// The event's place.
+    pub seq: Seq,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A snapshot that this build cannot take up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("snapshot of version {version} with {tasks} tasks does not fit the plan")]
+pub struct IncompatibleState {
+    /// The snapshot's version.
+    pub version: u32,
+    /// How many tasks it has.
+    pub tasks: usize,
+}
+
+/// The machine of one run.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) graph: Graph,
+    pub(crate) state: RunState,
+    pub(crate) index: Index,
+    pub(crate) now: Timestamp,
+    pub(crate) output: Output,
+}
+
+impl Scheduler {
+    /// A machine for a new run; its first input is [`Input::Start`].
+    #[must_use]
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let state = RunState::new(plan.tasks.len());
+        Self::assemble(plan, state)
+    }
+
+    /// A machine that has taken in the events of an earlier one; its first input is
+    /// [`Input::Resume`].
+    ///
+    /// # Errors
+    /// If the events do not fold over this plan.
+    pub fn recover(
+        plan: Arc<Plan>,
+        events: impl IntoIterator<Item = Recorded>,
+    ) -> Result<Self, CorruptJournal> {
+        let graph = Graph::new(&plan);
+        let mut state = RunState::new(plan.tasks.len());
+        for Recorded { seq, at, event } in events {
+            state
+                .apply(seq, at, &event, |id| graph.position(id))
+                .map_err(|illegal| CorruptJournal { seq, reason: illegal.to_string() })?;
+        }
+        Ok(Self::assemble(plan, state))
+    }
+
+    /// A machine from a snapshot of its state.
+    ///
+    /// # Errors
+    /// If the snapshot is newer than this build or not of this plan.
+    pub fn restore(plan: Arc<Plan>, state: RunState) -> Result<Self, IncompatibleState> {
+        let (version, tasks) = (state.version, state.tasks.len());
+        if version > STATE_VERSION || tasks != plan.tasks.len() {
+            return Err(IncompatibleState { version, tasks });
+        }
+        Ok(Self::assemble(plan, state))
+    }
+
+    fn assemble(plan: Arc<Plan>, state: RunState) -> Self {
+        let graph = Graph::new(&plan);
+        let index = Index::build(&plan, &graph, &state);
+        let now = state.last_at;
+        Self { plan, graph, state, index, now, output: Output::default() }
+    }
+
+    /// The state as of the last input.
+    #[must_use]
+    pub const fn state(&self) -> &RunState {
+        &self.state
+    }
+
+    /// The plan.
+    #[must_use]
+    pub const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The place of a task in the plan.
+    #[must_use]
+    pub fn position(&self, id: &crate::TaskId) -> Option<TaskIndex> {
+        self.graph.position(id)
+    }
+
+    /// When [`Input::TimerFired`] is due at the latest; `None` if nothing waits for time.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        if self.state.phase != Phase::Running {
+            return None;
+        }
+        let retry = self.index.retries.first().map(|&(at, _)| at);
+        let retry = retry.filter(|_| !self.state.stop.is_some_and(|stop| stop.interrupts()));
+        let backstop = self.index.backstops.first().map(|&(at, _)| at);
+        let run = self.state.stop.is_none().then(|| self.run_deadline());
+        [retry, backstop, run].into_iter().flatten().min()
+    }
+
+    /// When the run's time is up.
+    #[must_use]
+    pub fn run_deadline(&self) -> Timestamp {
+        self.state.clock_from + self.plan.limits.timeout
+    }
+
+    /// Takes in what happened and says what follows. `now` never goes back.
+    pub fn handle(&mut self, now: Timestamp, input: Input) -> Output {
+        self.now = now.max(self.state.last_at);
+        let live = self.state.phase == Phase::Running;
+        match input {
+            Input::Start { started } if self.state.phase == Phase::Fresh => self.record(*started),
+            Input::Resume(resume) if self.state.phase != Phase::Fresh => self.resume(*resume),
+            _ if !live => {}
+            Input::Start { .. } | Input::Resume(_) | Input::TimerFired => {}
+            Input::AttemptEnded { attempt, report } => self.attempt_ended(attempt, *report),
+            Input::Reattached { attempt } => self.reattached(attempt),
+            Input::NeverStarted { attempt } => self.never_started(attempt),
+            Input::Granted { attempt } => {
+                if self.step(&attempt).is_some_and(|step| matches!(step, AttemptStep::Asked(_))) {
+                    self.record(Event::Granted { attempt });
+                }
+            }
+            Input::Refused { attempt, message } => self.refused(attempt, message),
+            Input::Stop { task: None, reason, at_once } => self.stop_run(reason, at_once),
+            Input::Stop { task: Some(task), reason, at_once } => {
+                if let Some(index) = self.graph.position(&task) {
+                    self.stop_task(index, reason, at_once);
+                }
+            }
+            Input::SlotsChanged { slots } if slots != self.state.slots && slots > 0 => {
+                self.record(Event::SlotsChanged { slots });
+            }
+            Input::SlotsChanged { .. } => {}
+        }
+        if self.state.phase == Phase::Running {
+            self.fire_due();
+            self.settle();
+        }
+        std::mem::take(&mut self.output)
+    }
+
+    /// Records an event: the only way in which the state changes.
+    pub(crate) fn record(&mut self, event: Event) {
+        let seq = self.state.last_seq + 1;
+        let index = task_of(&event).and_then(|id| self.graph.position(id));
+        let rebuild = matches!(event, Event::RunStarted { .. } | Event::RunResumed { .. });
+        let before = index.map(|i| Role::of(&self.plan, i, &self.state.tasks[i]));
+        self.state
+            .apply(seq, self.now, &event, |id| self.graph.position(id))
+            .expect("the scheduler records only events that follow on its own state");
+        if let (Some(i), Some(before)) = (index, before) {
+            let after = Role::of(&self.plan, i, &self.state.tasks[i]);
+            self.index.moved(&self.plan, &self.graph, i, before, after);
+            if after == Role::Final {
+                self.index.spread(&self.graph, i, self.state.tasks[i].status);
+            } else if after == Role::Idle {
+                self.index.dirty.insert(i);
+            }
+        }
+        if rebuild {
+            self.index = Index::build(&self.plan, &self.graph, &self.state);
+        }
+        self.output.events.push(event);
+    }
+
+    /// Orders an effect, to be performed once every event so far is on disk.
+    pub(crate) fn order(&mut self, effect: Effect) {
+        self.output.effects.push(Ordered { after: self.state.last_seq, effect });
+    }
+
+    pub(crate) fn attempt_id(&self, index: TaskIndex, number: u32) -> AttemptId {
+        AttemptId { task: self.plan.tasks[index].id.clone(), item: None, number }
+    }
+
+    /// The step of `attempt`, if it is the current one of its task.
+    fn step(&self, attempt: &AttemptId) -> Option<&AttemptStep> {
+        let index = self.graph.position(&attempt.task)?;
+        let current = self.state.tasks[index].attempt.as_ref()?;
+        (current.number == attempt.number).then_some(&current.step)
+    }
+
+    fn attempt_ended(&mut self, attempt: AttemptId, mut report: AttemptReport) {
+        let begun =
+            |step: &AttemptStep| matches!(step, AttemptStep::Dispatched(_) | AttemptStep::Doubtful);
+        if !self.step(&attempt).is_some_and(begun) {
+            return;
+        }
+        let Some(index) = self.graph.position(&attempt.task) else { return };
+        if report.class.is_none() {
+            self.judge(index, &mut report);
+        }
+        self.end_attempt(index, attempt, report);
+    }
+
+    /// Records an attempt's end and what follows from it for its task.
+    fn end_attempt(&mut self, index: TaskIndex, attempt: AttemptId, report: AttemptReport) {
+        let plan = Arc::clone(&self.plan);
+        let task = &plan.tasks[index];
+        let stopped = self.state.tasks[index].stopping;
+        self.record(Event::AttemptEnded {
+            attempt: attempt.clone(),
+            report: Box::new(report.clone()),
+        });
+        if task.group.is_some() {
+            self.order(Effect::Release { attempt });
+        }
+        let id = task.id.clone();
+        let Some(class) = report.class else {
+            return self.record(Event::TaskSucceeded { task: id });
+        };
+        let ran = report.started_at.is_some();
+        match report.outcome {
+            Outcome::Cancelled { reason: StopReason::Shutdown | StopReason::DiskFull }
+            | Outcome::Parked
+                if !(stopped || task.retry.never && ran) => {}
+            Outcome::Cancelled { reason: StopReason::Cancelled | StopReason::FailFast } => {
+                self.record(Event::TaskCancelled { task: id })
+            }
+            _ if stopped => self.record(Event::TaskCancelled { task: id }),
+            Outcome::TimedOut { limit: TimeLimit::Run }
+            | Outcome::Cancelled { reason: StopReason::RunTimeout } => {
+                let message = "stopped at the run's timeout".to_owned();
+                self.fail(index, FailureClass::Timeout, message);
+            }
+            _ => self.retry_or_fail(index, &report, class),
+        }
+    }
+
+    fn retry_or_fail(&mut self, index: TaskIndex, report: &AttemptReport, class: FailureClass) {
+        let entry = &self.state.tasks[index];
+        let task = self.plan.tasks[index].id.clone();
+        let run = self.state.run.as_ref();
+        match retry::next(&self.plan, index, entry, report, class, run) {
+            Next::Retry(delay) => {
+                let until = self.now + delay;
+                self.record(Event::RetryScheduled { task, until, class, feedback: false });
+            }
+            Next::Feedback => {
+                let until = self.now;
+                self.record(Event::RetryScheduled { task, until, class, feedback: true });
+            }
+            Next::Fail => {
+                let message = if report.message.is_empty() {
+                    report.outcome.to_string()
+                } else {
+                    report.message.clone()
+                };
+                self.fail(index, class, message);
+            }
+        }
+    }
+
+    /// Records that a task failed, and with `fail_fast` the end of everything else.
+    pub(crate) fn fail(&mut self, index: TaskIndex, class: FailureClass, message: String) {
+        let plan = Arc::clone(&self.plan);
+        let task = &plan.tasks[index];
+        self.record(Event::TaskFailed { task: task.id.clone(), class, message });
+        if plan.fail_fast && !task.optional && self.state.stop.is_none() {
+            self.stop_run(StopReason::FailFast, false);
+        }
+    }
+
+    fn reattached(&mut self, attempt: AttemptId) {
+        if self.step(&attempt) != Some(&AttemptStep::Doubtful) {
+            return;
+        }
+        let index = self.graph.position(&attempt.task).expect("its step was found by its task");
+        self.record(Event::AttemptDispatched { attempt: attempt.clone() });
+        let section = self.plan.tasks[index].section;
+        if let Some(stop) = self.state.stop.filter(|stop| stop.blocks(section)) {
+            let (reason, at_once) = (stop.reason, stop.at_once);
+            self.order(Effect::StopAttempt { attempt, reason, at_once });
+        }
+    }
+
+    fn never_started(&mut self, attempt: AttemptId) {
+        let begun =
+            |step: &AttemptStep| matches!(step, AttemptStep::Dispatched(_) | AttemptStep::Doubtful);
+        if self.step(&attempt).is_some_and(begun) {
+            self.record(Event::AttemptRecalled { attempt });
+        }
+    }
+
+    fn refused(&mut self, attempt: AttemptId, message: String) {
+        if !self.step(&attempt).is_some_and(|step| matches!(step, AttemptStep::Asked(_))) {
+            return;
+        }
+        let index = self.graph.position(&attempt.task).expect("its step was found by its task");
+        let mut report = never_ran(Outcome::SpawnFailed {
+            kind: "refused".to_owned(),
+            message: message.clone(),
+        });
+        report.class = Some(FailureClass::Conflict);
+        report.message = message;
+        self.end_attempt(index, attempt, report);
+    }
+
+    fn stop_run(&mut self, reason: StopReason, at_once: bool) {
+        if let Some(stop) = self.state.stop
+            && stop.reason != StopReason::FailFast
+            && (stop.at_once || !at_once)
+            && stop.blocks(self.state.section)
+        {
+            return;
+        }
+        self.record(Event::StopRequested { task: None, reason, at_once });
+        let Some(stop) = self.state.stop else { return };
+        let plan = Arc::clone(&self.plan);
+        for (index, task) in plan.tasks.iter().enumerate() {
+            let entry = &self.state.tasks[index];
+            if !stop.blocks(task.section) || entry.status.is_final() {
+                continue;
+            }
+            match entry.attempt.clone() {
+                Some(attempt) if matches!(attempt.step, AttemptStep::Dispatched(_)) => {
+                    let attempt = self.attempt_id(index, attempt.number);
+                    self.order(Effect::StopAttempt { attempt, reason, at_once });
+                }
+                Some(attempt) if attempt.step == AttemptStep::Doubtful => {}
+                _ if stop.interrupts() => {}
+                _ => self.cancel_idle(index, reason),
+            }
+        }
+    }
+
+    fn stop_task(&mut self, index: TaskIndex, reason: StopReason, at_once: bool) {
+        let entry = &self.state.tasks[index];
+        if entry.status.is_final() {
+            return;
+        }
+        let id = self.plan.tasks[index].id.clone();
+        let number = entry.attempt.as_ref().map(|attempt| (attempt.number, attempt.step.clone()));
+        self.record(Event::StopRequested { task: Some(id), reason, at_once });
+        match number {
+            Some((number, AttemptStep::Dispatched(_))) => {
+                let attempt = self.attempt_id(index, number);
+                self.order(Effect::StopAttempt { attempt, reason, at_once });
+            }
+            Some((_, AttemptStep::Doubtful)) => {}
+            _ => self.cancel_idle(index, reason),
+        }
+    }
+
+    /// Cancels a task none of whose attempts runs.
+    pub(crate) fn cancel_idle(&mut self, index: TaskIndex, reason: StopReason) {
+        if let Some(current) = &self.state.tasks[index].attempt {
+            let attempt = self.attempt_id(index, current.number);
+            let report = Box::new(never_ran(Outcome::Cancelled { reason }));
+            self.record(Event::AttemptEnded { attempt: attempt.clone(), report });
+            if self.plan.tasks[index].group.is_some() {
+                self.order(Effect::Release { attempt });
+            }
+        }
+        let task = self.plan.tasks[index].id.clone();
+        self.record(Event::TaskCancelled { task });
+    }
+
+    fn resume(&mut self, resume: Resume) {
+        let Resume { scope, request, slots, segue } = resume;
+        let reset = self.to_reset(&scope);
+        let reset = reset.into_iter().map(|i| self.plan.tasks[i].id.clone()).collect();
+        let digest = self.plan.digest.clone();
+        self.record(Event::RunResumed { reset, request, slots, digest, segue });
+        for index in 0..self.plan.tasks.len() {
+            let Some(current) = self.state.tasks[index].attempt.clone() else { continue };
+            let attempt = self.attempt_id(index, current.number);
+            match current.step {
+                AttemptStep::Doubtful => {
+                    self.order(Effect::Reattach { attempt, number: current.seq });
+                }
+                AttemptStep::Asked(wants) => self.order(Effect::Ask { attempt, wants }),
+                _ => {}
+            }
+        }
+    }
+
+    /// Which tasks start over: see [`ResumeScope`]. The tasks after the DAG start over with it.
+    fn to_reset(&self, scope: &ResumeScope) -> Vec<TaskIndex> {
+        let tasks = &self.plan.tasks;
+        let held = |i: TaskIndex, entry: &TaskEntry| {
+            tasks[i].retry.never && entry.attempts > 0 && entry.status != TaskStatus::Succeeded
+        };
+        let mut chosen = vec![false; tasks.len()];
+        for (i, entry) in self.state.tasks.iter().enumerate() {
+            let over = entry.status.is_final() && entry.status != TaskStatus::Succeeded;
+            chosen[i] = over && !held(i, entry);
+        }
+        if let ResumeScope::From(from) = scope {
+            let mut queue: Vec<TaskIndex> = self.graph.position(from).into_iter().collect();
+            let mut seen = vec![false; tasks.len()];
+            while let Some(i) = queue.pop() {
+                if !std::mem::replace(&mut seen[i], true) {
+                    chosen[i] = self.state.tasks[i].status.is_final();
+                    queue.extend(self.graph.dependents(i));
+                }
+            }
+        }
+        let main = |i: TaskIndex| tasks[i].section == crate::Section::Main;
+        let again = (0..tasks.len()).any(|i| main(i) && chosen[i]);
+        for (i, entry) in self.state.tasks.iter().enumerate() {
+            chosen[i] |= again && !main(i) && entry.status.is_final();
+        }
+        (0..tasks.len()).filter(|&i| chosen[i]).collect()
+    }
+
+    /// Moves due retries to the ready ones, asks about overdue attempts, ends an overdue run.
+    fn fire_due(&mut self) {
+        while let Some(&(at, index)) = self.index.retries.first() {
+            if at > self.now {
+                break;
+            }
+            self.index.retries.pop_first();
+            self.index.ready.insert(self.graph.key(&self.plan, index));
+        }
+        while let Some(&(at, index)) = self.index.backstops.first() {
+            if at > self.now {
+                break;
+            }
+            self.index.backstops.pop_first();
+            self.index.backstops.insert((self.now + BACKSTOP_AGAIN, index));
+            if let Some(current) = &self.state.tasks[index].attempt {
+                let (number, seq) = (current.number, current.seq);
+                let attempt = self.attempt_id(index, number);
+                self.order(Effect::Reattach { attempt, number: seq });
+            }
+        }
+        if self.state.stop.is_none() && self.now >= self.run_deadline() {
+            self.stop_run(StopReason::RunTimeout, false);
+        }
+    }
+}
+
+/// The report of an attempt that no process was made for.
+fn never_ran(outcome: Outcome) -> AttemptReport {
+    AttemptReport::bare(outcome, Some(FailureClass::Cancelled), Teardown::None)
+}

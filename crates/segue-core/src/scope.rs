@@ -1,0 +1,120 @@
+//! What expressions and templates see of a run.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, json};
+
+use crate::plan::Value;
+use crate::state::{RunState, TaskEntry};
+use crate::{AttemptReport, Plan, RunStatus, Stored, TaskIndex};
+
+/// The scope of expressions about the whole run: `params run tasks`.
+///
+/// `names` are the dotted paths that the expression needs, as
+/// [`check_expression`](crate::check_expression) gives them; only the tasks among them are
+/// put in, all of them if `tasks` stands alone. `status` is the run's status as far as it is
+/// decided.
+#[must_use]
+pub fn run_scope(
+    plan: &Plan,
+    state: &RunState,
+    names: &BTreeSet<String>,
+    status: RunStatus,
+) -> Value {
+    let failed = plan.tasks.iter().zip(&state.tasks).find_map(|(task, entry)| {
+        let (class, message) = entry.failure.as_ref().filter(|_| !task.optional)?;
+        Some(json!({"task": task.id, "class": class, "message": message}))
+    });
+    json!({
+        "params": plan.params,
+        "run": {
+            "id": state.run,
+            "workflow": plan.workflow,
+            "started_at": state.started_at.to_string(),
+            "status": status,
+            "failure": failed,
+            "cost": cost(state),
+            "duration": state.last_at.since(state.started_at).as_secs_f64(),
+        },
+        "tasks": tasks(plan, state, names),
+    })
+}
+
+/// The scope of a task's own expressions and templates: [`run_scope`] plus `task` and
+/// `previous` (the attempt before; `null` for the first).
+#[must_use]
+pub fn task_scope(
+    plan: &Plan,
+    state: &RunState,
+    index: TaskIndex,
+    names: &BTreeSet<String>,
+) -> Value {
+    let entry = &state.tasks[index];
+    let mut scope = run_scope(plan, state, names, state.status());
+    scope["task"] = json!({"id": plan.tasks[index].id, "attempt": entry.attempts.max(1)});
+    scope["previous"] = entry.last.as_deref().map_or(Value::Null, previous);
+    scope
+}
+
+/// Adds the attempt's own result and outputs to a task's scope, for its gates.
+#[must_use]
+pub fn output_scope(mut scope: Value, report: &AttemptReport) -> Value {
+    scope["output"] = stored_or_empty(report.result.as_ref());
+    scope["outputs"] = outputs(report);
+    scope
+}
+
+fn tasks(plan: &Plan, state: &RunState, names: &BTreeSet<String>) -> Value {
+    let mut named = Map::new();
+    let all = names.contains("tasks");
+    for (task, entry) in plan.tasks.iter().zip(&state.tasks) {
+        let id = task.id.as_str();
+        let path = || format!("tasks.{id}");
+        if all || names.iter().any(|name| is_below(name, &path())) {
+            named.insert(id.to_owned(), task_value(entry));
+        }
+    }
+    Value::Object(named)
+}
+
+fn is_below(name: &str, path: &str) -> bool {
+    name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn task_value(entry: &TaskEntry) -> Value {
+    let last = entry.last.as_deref();
+    json!({
+        "status": entry.status,
+        "result": stored_or_empty(last.and_then(|report| report.result.as_ref())),
+        "outputs": last.map_or_else(|| json!({}), outputs),
+        "files": last.map_or(&[][..], |report| &report.files),
+        "exit_code": last.and_then(AttemptReport::exit_code),
+        "attempts": entry.attempts,
+        "class": entry.failure.as_ref().map(|(class, _)| class),
+        "error": entry.failure.as_ref().map(|(_, message)| message),
+    })
+}
+
+fn previous(report: &AttemptReport) -> Value {
+    json!({
+        "class": report.class,
+        "exit_code": report.exit_code(),
+        "message": report.message,
+        "stderr_tail": report.stderr_tail,
+        "findings": report.findings,
+    })
+}
+
+fn outputs(report: &AttemptReport) -> Value {
+    report.outputs.iter().map(|(name, value)| (name.clone(), value.to_value())).collect()
+}
+
+/// An absent value is an empty object, so that `tasks.T.result.x | default(0)` works.
+fn stored_or_empty(value: Option<&Stored>) -> Value {
+    value.map_or_else(|| json!({}), Stored::to_value)
+}
+
+fn cost(state: &RunState) -> f64 {
+    let costs = state.tasks.iter().filter_map(|entry| entry.last.as_deref()?.cost);
+    costs.map(crate::Usd::dollars).sum()
+}

@@ -1,0 +1,416 @@
+//! Settling: following the consequences of an input until nothing more can be decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::plan::Value;
+use crate::scheduler::Scheduler;
+use crate::state::AttemptStep;
+use crate::{
+    AttemptId, AttemptReport, Effect, Event, Expression, ExpressionError, Failure, FailureClass,
+    Finding, GateCheck, OnBusy, Ordered, RunStatus, Section, SkipReason, StopReason, Task,
+    TaskIndex, TaskStatus, Wants, When, check_expression, evaluate, output_scope, run_scope,
+    task_scope, truthy,
+};
+
+/// How many ready attempts are cleared ahead of free slots.
+const CLEARED_AHEAD_MAX: usize = 32;
+
+/// What a task's needs say about it.
+enum Verdict {
+    Wait,
+    Go,
+    Skip(SkipReason),
+    Block(TaskIndex),
+}
+
+impl Scheduler {
+    /// Decides everything that can be decided now.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            while let Some(index) = self.index.dirty.pop_first() {
+                self.examine(index);
+            }
+            if !self.open_next() {
+                break;
+            }
+        }
+        self.dispatch();
+        self.finish_if_done();
+    }
+
+    /// Looks at one task whose needs, stage, section or attempt changed.
+    fn examine(&mut self, index: TaskIndex) {
+        let plan = Arc::clone(&self.plan);
+        let task = &plan.tasks[index];
+        let entry = &self.state.tasks[index];
+        if entry.status != TaskStatus::Pending || entry.attempt.is_some() {
+            return;
+        }
+        if self.state.stop.is_some_and(|stop| stop.blocks(task.section)) {
+            if !self.state.stop.is_some_and(|stop| stop.interrupts()) {
+                let reason = self.state.stop.map_or(StopReason::Cancelled, |stop| stop.reason);
+                self.cancel_idle(index, reason);
+            }
+            return;
+        }
+        if task.section > self.state.section {
+            return;
+        }
+        if task.excluded {
+            return self.skip(task, SkipReason::NotSelected);
+        }
+        match self.verdict(index, task) {
+            Verdict::Wait => {}
+            Verdict::Skip(reason) => self.skip(task, reason),
+            Verdict::Block(need) => {
+                let by = self.root_of(need);
+                self.record(Event::TaskBlocked { task: task.id.clone(), by });
+            }
+            Verdict::Go if task.section == Section::Main && task.stage > self.state.stage => {}
+            Verdict::Go => self.admit(index, task),
+        }
+    }
+
+    fn skip(&mut self, task: &Task, reason: SkipReason) {
+        self.record(Event::TaskSkipped { task: task.id.clone(), reason });
+    }
+
+    /// The task at the root of a failed, blocked or cancelled need.
+    fn root_of(&self, need: TaskIndex) -> crate::TaskId {
+        let entry = &self.state.tasks[need];
+        entry.blocked_by.clone().unwrap_or_else(|| self.plan.tasks[need].id.clone())
+    }
+
+    fn verdict(&self, index: TaskIndex, task: &Task) -> Verdict {
+        let status = |need: &TaskIndex| self.state.tasks[*need].status;
+        let bad = |need: &TaskIndex| match status(need) {
+            TaskStatus::Failed | TaskStatus::Blocked => !self.plan.tasks[*need].optional,
+            TaskStatus::Cancelled => true,
+            _ => false,
+        };
+        let ended = self.index.unmet[index] == 0;
+        let unmet = || SkipReason::WhenUnmet { rule: task.when.word().to_owned() };
+        match task.when {
+            When::AllSucceeded => {
+                if let Some(&need) = task.needs.iter().find(|need| bad(need)) {
+                    return Verdict::Block(need);
+                }
+                let skipped = |need: &&TaskIndex| status(need) == TaskStatus::Skipped;
+                if let Some(&need) = task.needs.iter().find(skipped) {
+                    let need = self.plan.tasks[need].id.clone();
+                    return Verdict::Skip(SkipReason::NeedSkipped { need });
+                }
+                if ended { Verdict::Go } else { Verdict::Wait }
+            }
+            _ if !ended => Verdict::Wait,
+            When::AllDone => Verdict::Go,
+            When::AnySucceeded => {
+                let good = |need: &TaskIndex| status(need) == TaskStatus::Succeeded;
+                if task.needs.iter().any(good) {
+                    Verdict::Go
+                } else if let Some(&need) = task.needs.iter().find(|need| bad(need)) {
+                    Verdict::Block(need)
+                } else {
+                    Verdict::Skip(unmet())
+                }
+            }
+            When::AnyFailed => {
+                let failed = |need: &TaskIndex| {
+                    matches!(status(need), TaskStatus::Failed | TaskStatus::Blocked)
+                };
+                if task.needs.iter().any(failed) { Verdict::Go } else { Verdict::Skip(unmet()) }
+            }
+        }
+    }
+
+    /// A task that may start as far as its needs go: its conditions, then its group.
+    fn admit(&mut self, index: TaskIndex, task: &Task) {
+        if let Some(condition) = &task.condition {
+            match self.control(index, condition) {
+                Ok(value) if truthy(&value) => {}
+                Ok(_) => {
+                    let expression = condition.0.clone();
+                    return self.skip(task, SkipReason::ConditionFalse { expression });
+                }
+                Err(error) => return self.fail_to_evaluate(index, "if", condition, &error),
+            }
+        }
+        if let Some(condition) = task.skip_if.as_ref().filter(|_| !self.state.request.force) {
+            match self.control(index, condition) {
+                Ok(value) if truthy(&value) => {
+                    let expression = condition.0.clone();
+                    return self.skip(task, SkipReason::SkipIf { expression });
+                }
+                Ok(_) => {}
+                Err(error) => return self.fail_to_evaluate(index, "skip_if", condition, &error),
+            }
+        }
+        let Some(group) = &task.group else {
+            self.index.ready.insert(self.graph.key(&self.plan, index));
+            return;
+        };
+        match self.control(index, &group.key) {
+            Ok(key) => {
+                let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+                let reject = group.on_busy == OnBusy::Reject;
+                let wants = Wants { group: key, max: group.max, reject };
+                self.ask(index, wants);
+            }
+            Err(error) => {
+                self.fail_to_evaluate(index, "concurrency_group.key", &group.key, &error);
+            }
+        }
+    }
+
+    fn ask(&mut self, index: TaskIndex, wants: Wants) {
+        let attempt = self.attempt_id(index, self.state.tasks[index].attempts + 1);
+        self.record(Event::GrantAsked { attempt: attempt.clone(), wants: wants.clone() });
+        self.order(Effect::Ask { attempt, wants });
+    }
+
+    fn control(&self, index: TaskIndex, source: &Expression) -> Result<Value, ExpressionError> {
+        let names = check_expression(&source.0)?;
+        evaluate(&source.0, &task_scope(&self.plan, &self.state, index, &names))
+    }
+
+    fn fail_to_evaluate(
+        &mut self,
+        index: TaskIndex,
+        key: &str,
+        source: &Expression,
+        error: &ExpressionError,
+    ) {
+        let message = format!("`{key}: {}` could not be evaluated: {error}", source.0);
+        self.fail(index, FailureClass::InvalidRequest, message);
+    }
+
+    /// Evaluates the score gates of an attempt that otherwise succeeded.
+    pub(crate) fn judge(&self, index: TaskIndex, report: &mut AttemptReport) {
+        for gate in &self.plan.tasks[index].gates {
+            let GateCheck::Score { expression, min } = &gate.check else { continue };
+            let value = check_expression(&expression.0).and_then(|names| {
+                let scope = task_scope(&self.plan, &self.state, index, &names);
+                evaluate(&expression.0, &output_scope(scope, report))
+            });
+            let number = value.as_ref().ok().and_then(number);
+            let passed = number.is_some_and(|number| number >= *min);
+            let detail = match (&value, number) {
+                (Err(error), _) => format!("`{}` has no value: {error}", expression.0),
+                (Ok(value), None) => format!("`{}` is {value}, not a number", expression.0),
+                (_, Some(n)) if passed => format!("`{}` is {n}, at least {min}", expression.0),
+                (_, Some(n)) => format!("`{}` is {n}, below {min}", expression.0),
+            };
+            if !passed && report.class.is_none() {
+                report.class = Some(FailureClass::Quality);
+                report.message = format!("score gate: {detail}");
+            }
+            let feedback = gate.feedback;
+            let gate = "score".to_owned();
+            report.findings.push(Finding { gate, passed, detail, value: number, feedback });
+        }
+    }
+
+    /// Opens the next stage or section whose predecessors have ended. Says whether it did.
+    fn open_next(&mut self) -> bool {
+        if self.state.stop.is_some_and(|stop| stop.interrupts()) {
+            return false;
+        }
+        if self.state.section == Section::Main
+            && let Some((&stage, _)) = self.index.stages.first_key_value()
+            && self.state.stage.is_none_or(|open| open < stage)
+        {
+            self.record(Event::StageOpened { stage });
+            let plan = Arc::clone(&self.plan);
+            let of_stage = |i: &TaskIndex| plan.tasks[*i].stage == Some(stage);
+            self.index.dirty.extend((0..plan.tasks.len()).filter(of_stage));
+            return true;
+        }
+        let section = self.state.section;
+        let left = self.index.sections.range(..=section).next().is_some();
+        let Some((&next, _)) = self.index.sections.range(section..).find(|(s, _)| **s > section)
+        else {
+            return false;
+        };
+        if left {
+            return false;
+        }
+        self.open_section(next)
+    }
+
+    fn open_section(&mut self, next: Section) -> bool {
+        let failed = self.main_failed();
+        let cancelled = self.state.stop.is_some_and(|stop| stop.reason == StopReason::Cancelled);
+        let entered = match next {
+            Section::Main | Section::Finally => true,
+            Section::OnSuccess => !failed && !cancelled,
+            Section::OnFailure => failed && !cancelled,
+        };
+        self.record(Event::SectionOpened { section: next });
+        let plan = Arc::clone(&self.plan);
+        for (index, task) in plan.tasks.iter().enumerate() {
+            if task.section != next || self.state.tasks[index].status.is_final() {
+                continue;
+            }
+            if entered {
+                self.index.dirty.insert(index);
+            } else {
+                self.skip(task, SkipReason::SectionNotEntered);
+            }
+        }
+        true
+    }
+
+    fn main_failed(&self) -> bool {
+        let tasks = self.plan.tasks.iter().zip(&self.state.tasks);
+        tasks.filter(|(task, _)| task.section == Section::Main && !task.optional).any(
+            |(_, entry)| {
+                matches!(
+                    entry.status,
+                    TaskStatus::Failed | TaskStatus::Blocked | TaskStatus::Cancelled
+                )
+            },
+        )
+    }
+
+    /// Fills free slots with the best ready tasks, and clears more ahead of the slots.
+    fn dispatch(&mut self) {
+        if self.state.stop.is_some_and(|stop| stop.blocks(self.state.section)) {
+            return;
+        }
+        let slots = usize::try_from(self.state.slots).unwrap_or(usize::MAX);
+        while self.index.running + self.index.doubtful < slots {
+            let Some(&(.., index)) = self.index.ready.first() else { break };
+            let attempt = self.clear(index);
+            let number = self.state.tasks[index].attempt.as_ref().map_or(0, |state| state.seq);
+            self.record(Event::AttemptDispatched { attempt: attempt.clone() });
+            let effect = Effect::StartAttempt { attempt, number };
+            self.output.effects.push(Ordered { after: number, effect });
+        }
+        if self.index.cleared >= CLEARED_AHEAD_MAX.min(self.index.ready.len()) {
+            return;
+        }
+        let ahead: Vec<TaskIndex> =
+            self.index.ready.iter().take(CLEARED_AHEAD_MAX).map(|&(.., index)| index).collect();
+        for index in ahead {
+            if self.index.cleared < CLEARED_AHEAD_MAX {
+                self.clear(index);
+            }
+        }
+    }
+
+    /// The task's attempt, cleared if it was not.
+    fn clear(&mut self, index: TaskIndex) -> AttemptId {
+        let entry = &self.state.tasks[index];
+        let (number, cleared) = match &entry.attempt {
+            Some(state) => (state.number, state.step == AttemptStep::Cleared),
+            None => (entry.attempts + 1, false),
+        };
+        let attempt = self.attempt_id(index, number);
+        if !cleared {
+            self.record(Event::AttemptCleared { attempt: attempt.clone() });
+        }
+        attempt
+    }
+
+    /// Ends the run if nothing runs and nothing can start any more.
+    fn finish_if_done(&mut self) {
+        if self.index.running + self.index.doubtful > 0 {
+            return;
+        }
+        let stop = self.state.stop.filter(crate::Stop::interrupts);
+        if !self.index.sections.is_empty() && stop.is_none() {
+            return;
+        }
+        let interrupted = !self.index.sections.is_empty();
+        if interrupted {
+            self.give_back_asked();
+        }
+        let mut failure = self.first_failure();
+        let mut status = self.final_status(interrupted);
+        let (outputs, missing) = self.outputs(status);
+        if let (RunStatus::Succeeded | RunStatus::Warned, Some(message)) = (status, missing) {
+            status = RunStatus::Failed;
+            failure = Some(Failure { task: None, class: FailureClass::Output, message });
+        }
+        let failure = failure.filter(|_| status == RunStatus::Failed);
+        let verdict_only = status == RunStatus::Failed && failure.is_some() && self.verdict_only();
+        self.record(Event::RunEnded { status, outputs, failure, verdict_only });
+        self.order(Effect::FinishRun);
+    }
+
+    fn give_back_asked(&mut self) {
+        for index in 0..self.plan.tasks.len() {
+            let Some(current) = &self.state.tasks[index].attempt else { continue };
+            if matches!(current.step, AttemptStep::Asked(_)) {
+                let attempt = self.attempt_id(index, current.number);
+                self.order(Effect::Release { attempt });
+            }
+        }
+    }
+
+    fn final_status(&self, interrupted: bool) -> RunStatus {
+        let reason = self.state.stop.map(|stop| stop.reason);
+        if interrupted {
+            return RunStatus::Interrupted;
+        }
+        let tasks = || self.plan.tasks.iter().zip(&self.state.tasks);
+        let counts = |status| tasks().any(|(task, e)| !task.optional && e.status == status);
+        if reason == Some(StopReason::Cancelled) && counts(TaskStatus::Cancelled) {
+            return RunStatus::Cancelled;
+        }
+        let failed = [TaskStatus::Failed, TaskStatus::Blocked, TaskStatus::Cancelled];
+        if failed.into_iter().any(counts) || reason == Some(StopReason::RunTimeout) {
+            return RunStatus::Failed;
+        }
+        let warned = tasks().any(|(_, entry)| failed.contains(&entry.status));
+        if warned || self.state.unverified { RunStatus::Warned } else { RunStatus::Succeeded }
+    }
+
+    fn first_failure(&self) -> Option<Failure> {
+        let tasks = self.plan.tasks.iter().zip(&self.state.tasks);
+        let failed = tasks.filter(|(task, _)| !task.optional).filter_map(|(task, entry)| {
+            let (class, message) = entry.failure.clone()?;
+            let failure = Failure { task: Some(task.id.clone()), class, message };
+            Some((entry.ended_at, failure))
+        });
+        let first = failed.min_by_key(|(ended_at, _)| *ended_at).map(|(_, failure)| failure);
+        first.or_else(|| {
+            let timeout = self.state.stop.is_some_and(|s| s.reason == StopReason::RunTimeout);
+            let message = format!("the run took longer than {}", self.plan.limits.timeout);
+            timeout.then_some(Failure { task: None, class: FailureClass::Timeout, message })
+        })
+    }
+
+    fn verdict_only(&self) -> bool {
+        let tasks = self.plan.tasks.iter().zip(&self.state.tasks);
+        let mut causes = tasks
+            .filter(|(task, _)| !task.optional)
+            .filter_map(|(_, entry)| entry.failure.as_ref())
+            .peekable();
+        let stopped = self.state.stop.is_some_and(|s| s.reason != StopReason::FailFast);
+        causes.peek().is_some() && causes.all(|(class, _)| class.is_verdict()) && !stopped
+    }
+
+    /// The workflow's outputs; what cannot be evaluated is null and named.
+    fn outputs(&self, status: RunStatus) -> (BTreeMap<String, Value>, Option<String>) {
+        let mut values = BTreeMap::new();
+        let mut missing = None;
+        for (name, source) in &self.plan.outputs {
+            let names = check_expression(&source.0).unwrap_or_else(|_| BTreeSet::new());
+            let scope = run_scope(&self.plan, &self.state, &names, status);
+            let value = evaluate(&source.0, &scope);
+            if let Err(error) = &value {
+                missing.get_or_insert(format!("output `{name}: {}`: {error}", source.0));
+            }
+            values.insert(name.clone(), value.unwrap_or(Value::Null));
+        }
+        (values, missing)
+    }
+}
+
+/// A number, or a string of one.
+fn number(value: &Value) -> Option<f64> {
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    number.filter(|number| number.is_finite())
+}

@@ -1,0 +1,462 @@
+//! The fold: what a run's events amount to.
+//!
+//! [`RunState::apply`] makes every transition and says which are legal. It evaluates nothing
+//! and decides nothing, so that a journal of any age folds to the same state.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AttemptReport, Event, FailureClass, Outcome, RunId, RunRequest, RunStatus, Section, Seq,
+    SkipReason, StopReason, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp, WaitingOn, Wants,
+};
+
+/// The version of [`RunState`] as a snapshot.
+pub const STATE_VERSION: u32 = 1;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing has happened yet.
+    Fresh,
+    /// Begun and not ended.
+    Running,
+    /// Ended.
+    Ended(RunStatus),
+}
+
+/// Everything a run's events amount to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    /// [`STATE_VERSION`] of the writer.
+    pub version: u32,
+    /// The run; `None` before it began.
+    pub run: Option<RunId>,
+    /// The plan's digest.
+    pub digest: String,
+    /// What was asked for.
+    pub request: RunRequest,
+    /// How many attempts may run at once.
+    pub slots: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it began or was last resumed: what its timeout counts from.
+    pub clock_from: Timestamp,
+    /// The place of the last event.
+    pub last_seq: Seq,
+    /// The time of the last event.
+    pub last_at: Timestamp,
+    /// How far it is.
+    pub phase: Phase,
+    /// The highest stage that is open.
+    pub stage: Option<u32>,
+    /// The section that is open.
+    pub section: Section,
+    /// A request to end the run.
+    pub stop: Option<Stop>,
+    /// An attempt's processes could not be seen to be gone.
+    pub unverified: bool,
+    /// By [`TaskIndex`].
+    pub tasks: Vec<TaskEntry>,
+}
+
+/// A request to end the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Why.
+    pub reason: StopReason,
+    /// Without grace.
+    pub at_once: bool,
+    /// The section it came in.
+    pub section: Section,
+}
+
+impl Stop {
+    /// Whether tasks of `section` no longer start.
+    #[must_use]
+    pub fn blocks(&self, section: Section) -> bool {
+        match self.reason {
+            StopReason::FailFast => section == Section::Main,
+            StopReason::Cancelled => {
+                self.at_once || section != Section::Finally || self.section == Section::Finally
+            }
+            StopReason::Shutdown | StopReason::RunTimeout | StopReason::DiskFull => true,
+        }
+    }
+
+    /// Whether the run can be taken up where it was left.
+    #[must_use]
+    pub const fn interrupts(&self) -> bool {
+        matches!(self.reason, StopReason::Shutdown | StopReason::DiskFull)
+    }
+}
+
+/// How a task stands, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskEntry {
+    /// Its status.
+    pub status: TaskStatus,
+    /// Its attempt that has not ended.
+    pub attempt: Option<AttemptState>,
+    /// The greatest attempt number so far.
+    pub attempts: u32,
+    /// Tries used of the present allowance.
+    pub tries: u32,
+    /// Feedback rounds used of the present allowance.
+    pub rounds: u32,
+    /// What it waits for, and until when.
+    pub waiting: Option<(WaitingOn, Option<Timestamp>)>,
+    /// When its first attempt was dispatched.
+    pub started_at: Option<Timestamp>,
+    /// When it came to its final status.
+    pub ended_at: Option<Timestamp>,
+    /// Its last ended attempt.
+    pub last: Option<Box<AttemptReport>>,
+    /// Why it failed.
+    pub failure: Option<(FailureClass, String)>,
+    /// Why it was skipped.
+    pub skipped: Option<SkipReason>,
+    /// Which task's failure blocks it.
+    pub blocked_by: Option<TaskId>,
+    /// A person asked for its end.
+    pub stopping: bool,
+}
+
+/// An attempt that has not ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptState {
+    /// Its number.
+    pub number: u32,
+    /// The place of its `attempt_cleared`; 0 before.
+    pub seq: Seq,
+    /// How far it is.
+    pub step: AttemptStep,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStep {
+    /// Waits for the arbiter.
+    Asked(Wants),
+    /// Has the arbiter's grant.
+    Granted,
+    /// May have started, waits for a slot.
+    Cleared,
+    /// Holds a slot.
+    Dispatched(Timestamp),
+    /// An earlier engine may have started it; the driver is finding out.
+    Doubtful,
+}
+
+/// An event that cannot follow on those before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{event} cannot follow: {why}")]
+pub(crate) struct Illegal {
+    pub(crate) event: String,
+    pub(crate) why: &'static str,
+}
+
+impl TaskEntry {
+    pub(crate) const fn new() -> Self {
+        Self {
+            status: TaskStatus::Pending,
+            attempt: None,
+            attempts: 0,
+            tries: 0,
+            rounds: 0,
+            waiting: None,
+            started_at: None,
+            ended_at: None,
+            last: None,
+            failure: None,
+            skipped: None,
+            blocked_by: None,
+            stopping: false,
+        }
+    }
+
+    /// Starts over with a fresh allowance; attempt numbers go on.
+    fn reset(&mut self) {
+        let (attempts, last) = (self.attempts, self.last.take());
+        *self = Self { attempts, last, ..Self::new() };
+    }
+
+    fn end(&mut self, status: TaskStatus, at: Timestamp) {
+        self.status = status;
+        self.waiting = None;
+        self.ended_at = Some(at);
+    }
+}
+
+impl RunState {
+    /// The state before the first event of a plan with `tasks` tasks.
+    #[must_use]
+    pub fn new(tasks: usize) -> Self {
+        Self {
+            version: STATE_VERSION,
+            run: None,
+            digest: String::new(),
+            request: RunRequest::default(),
+            slots: 1,
+            started_at: Timestamp::default(),
+            clock_from: Timestamp::default(),
+            last_seq: 0,
+            last_at: Timestamp::default(),
+            phase: Phase::Fresh,
+            stage: None,
+            section: Section::Main,
+            stop: None,
+            unverified: false,
+            tasks: vec![TaskEntry::new(); tasks],
+        }
+    }
+
+    /// The run's status for people.
+    #[must_use]
+    pub const fn status(&self) -> RunStatus {
+        match self.phase {
+            Phase::Ended(status) => status,
+            Phase::Fresh | Phase::Running => RunStatus::Running,
+        }
+    }
+
+    /// Takes in one event. `position` gives a task's place by its id.
+    pub(crate) fn apply(
+        &mut self,
+        seq: Seq,
+        at: Timestamp,
+        event: &Event,
+        position: impl Fn(&TaskId) -> Option<TaskIndex>,
+    ) -> Result<(), Illegal> {
+        let illegal = |why| Illegal { event: kind(event), why };
+        if seq != self.last_seq + 1 {
+            return Err(illegal("its number does not follow on the last"));
+        }
+        if at < self.last_at {
+            return Err(illegal("it is earlier than the last"));
+        }
+        match (event, self.phase) {
+            (Event::RunStarted { .. }, Phase::Fresh)
+            | (Event::RunResumed { .. }, Phase::Running | Phase::Ended(_)) => {}
+            (Event::RunStarted { .. }, _) => return Err(illegal("the run has begun before")),
+            (_, Phase::Running) => {}
+            (_, _) => return Err(illegal("the run is not under way")),
+        }
+        match task_of(event) {
+            None => self.apply_to_run(at, event, &position).map_err(illegal)?,
+            Some(id) => {
+                let index = position(id).ok_or_else(|| illegal("the plan has no such task"))?;
+                self.apply_to_task(seq, at, event, index).map_err(illegal)?;
+            }
+        }
+        self.last_seq = seq;
+        self.last_at = at;
+        Ok(())
+    }
+
+    fn apply_to_run(
+        &mut self,
+        at: Timestamp,
+        event: &Event,
+        position: impl Fn(&TaskId) -> Option<TaskIndex>,
+    ) -> Result<(), &'static str> {
+        match event {
+            Event::RunStarted { run, digest, request, slots, .. } => {
+                self.run = Some(run.clone());
+                self.digest.clone_from(digest);
+                self.request = request.clone();
+                self.slots = (*slots).max(1);
+                self.started_at = at;
+                self.clock_from = at;
+                self.phase = Phase::Running;
+            }
+            Event::RunResumed { reset, request, slots, digest, .. } => {
+                self.request = request.clone();
+                self.digest.clone_from(digest);
+                self.slots = (*slots).max(1);
+                self.clock_from = at;
+                self.phase = Phase::Running;
+                self.stop = None;
+                self.stage = None;
+                self.section = Section::Main;
+                for id in reset {
+                    self.tasks[position(id).ok_or("the plan has no such task")?].reset();
+                }
+                for entry in &mut self.tasks {
+                    entry.stopping = false;
+                    if let Some(attempt) = &mut entry.attempt
+                        && matches!(attempt.step, AttemptStep::Cleared | AttemptStep::Dispatched(_))
+                    {
+                        attempt.step = AttemptStep::Doubtful;
+                    }
+                }
+            }
+            Event::SlotsChanged { slots } => self.slots = (*slots).max(1),
+            Event::StageOpened { stage } => self.stage = Some(*stage),
+            Event::SectionOpened { section } => self.section = *section,
+            Event::StopRequested { reason, at_once, .. } => {
+                let at_once = *at_once || self.stop.is_some_and(|stop| stop.at_once);
+                self.stop = Some(Stop { reason: *reason, at_once, section: self.section });
+            }
+            Event::RunEnded { status, .. } => self.phase = Phase::Ended(*status),
+            _ => return Err("it names no task"),
+        }
+        Ok(())
+    }
+
+    fn apply_to_task(
+        &mut self,
+        seq: Seq,
+        at: Timestamp,
+        event: &Event,
+        index: TaskIndex,
+    ) -> Result<(), &'static str> {
+        let entry = &mut self.tasks[index];
+        if entry.status.is_final() && !matches!(event, Event::StopRequested { .. }) {
+            return Err("the task has ended");
+        }
+        match event {
+            Event::GrantAsked { attempt, wants } => {
+                entry.begin(attempt.number, AttemptStep::Asked(wants.clone()))?;
+                entry.status = TaskStatus::Waiting;
+                entry.waiting = Some((wants.waiting_on(), None));
+            }
+            Event::Granted { attempt } => {
+                let state = entry.current(attempt.number)?;
+                state.step = AttemptStep::Granted;
+            }
+            Event::AttemptCleared { attempt } => {
+                if entry.attempt.is_none() {
+                    entry.begin(attempt.number, AttemptStep::Granted)?;
+                }
+                let state = entry.current(attempt.number)?;
+                if state.step != AttemptStep::Granted {
+                    return Err("the attempt was cleared before");
+                }
+                state.step = AttemptStep::Cleared;
+                state.seq = seq;
+                entry.status = TaskStatus::Queued;
+                entry.waiting = None;
+            }
+            Event::AttemptDispatched { attempt } => {
+                let state = entry.current(attempt.number)?;
+                if !matches!(state.step, AttemptStep::Cleared | AttemptStep::Doubtful) {
+                    return Err("the attempt is not cleared");
+                }
+                state.step = AttemptStep::Dispatched(at);
+                entry.status = TaskStatus::Running;
+                entry.started_at.get_or_insert(at);
+            }
+            Event::AttemptRecalled { attempt } => {
+                entry.current(attempt.number)?.step = AttemptStep::Cleared;
+                entry.status = TaskStatus::Queued;
+            }
+            Event::AttemptEnded { attempt, report } => {
+                entry.current(attempt.number)?;
+                entry.attempt = None;
+                entry.status = TaskStatus::Pending;
+                entry.waiting = None;
+                if uses_a_try(&report.outcome) {
+                    entry.tries += 1;
+                }
+                self.unverified |= matches!(report.teardown, Teardown::Unverified { .. });
+                entry.last = Some(report.clone());
+            }
+            Event::RetryScheduled { until, feedback, .. } => {
+                entry.status = TaskStatus::Waiting;
+                entry.waiting = Some((WaitingOn::Retry, Some(*until)));
+                if *feedback {
+                    entry.rounds += 1;
+                    entry.tries = entry.tries.saturating_sub(1);
+                }
+            }
+            Event::StopRequested { .. } => entry.stopping = true,
+            _ => return entry.conclude(at, event),
+        }
+        Ok(())
+    }
+}
+
+impl TaskEntry {
+    fn begin(&mut self, number: u32, step: AttemptStep) -> Result<(), &'static str> {
+        if self.attempt.is_some() {
+            return Err("another attempt has not ended");
+        }
+        if number != self.attempts + 1 {
+            return Err("the attempt's number does not follow on the last");
+        }
+        self.attempts = number;
+        self.attempt = Some(AttemptState { number, seq: 0, step });
+        Ok(())
+    }
+
+    fn current(&mut self, number: u32) -> Result<&mut AttemptState, &'static str> {
+        let attempt = self.attempt.as_mut().filter(|attempt| attempt.number == number);
+        attempt.ok_or("no such attempt is under way")
+    }
+
+    fn conclude(&mut self, at: Timestamp, event: &Event) -> Result<(), &'static str> {
+        if self.attempt.is_some() {
+            return Err("its attempt has not ended");
+        }
+        match event {
+            Event::TaskSucceeded { .. } => self.end(TaskStatus::Succeeded, at),
+            Event::TaskFailed { class, message, .. } => {
+                self.failure = Some((*class, message.clone()));
+                self.end(TaskStatus::Failed, at);
+            }
+            Event::TaskSkipped { reason, .. } => {
+                self.skipped = Some(reason.clone());
+                self.end(TaskStatus::Skipped, at);
+            }
+            Event::TaskBlocked { by, .. } => {
+                self.blocked_by = Some(by.clone());
+                self.end(TaskStatus::Blocked, at);
+            }
+            Event::TaskCancelled { .. } => self.end(TaskStatus::Cancelled, at),
+            _ => return Err("it is no event of a task"),
+        }
+        Ok(())
+    }
+}
+
+/// Whether an attempt that ended so counts against the allowance of tries.
+pub(crate) const fn uses_a_try(outcome: &Outcome) -> bool {
+    !matches!(
+        outcome,
+        Outcome::Parked
+            | Outcome::Cancelled { reason: StopReason::Shutdown | StopReason::DiskFull }
+    )
+}
+
+/// The task an event is about.
+pub(crate) fn task_of(event: &Event) -> Option<&TaskId> {
+    match event {
+        Event::GrantAsked { attempt, .. }
+        | Event::Granted { attempt }
+        | Event::AttemptCleared { attempt }
+        | Event::AttemptDispatched { attempt }
+        | Event::AttemptRecalled { attempt }
+        | Event::AttemptEnded { attempt, .. } => Some(&attempt.task),
+        Event::RetryScheduled { task, .. }
+        | Event::TaskSucceeded { task }
+        | Event::TaskFailed { task, .. }
+        | Event::TaskSkipped { task, .. }
+        | Event::TaskBlocked { task, .. }
+        | Event::TaskCancelled { task } => Some(task),
+        Event::StopRequested { task, .. } => task.as_ref(),
+        Event::RunStarted { .. }
+        | Event::RunResumed { .. }
+        | Event::SlotsChanged { .. }
+        | Event::StageOpened { .. }
+        | Event::SectionOpened { .. }
+        | Event::RunEnded { .. } => None,
+    }
+}
+
+/// An event's `type`, for messages.
+fn kind(event: &Event) -> String {
+    let value = serde_json::to_value(event).unwrap_or_default();
+    value["type"].as_str().unwrap_or("event").to_owned()
+}
