@@ -14,6 +14,7 @@ mod disk;
 mod journal;
 mod line;
 mod lock;
+#[expect(dead_code, reason = "the groups of segue.db, not landed yet, take byte locks")]
 mod ofd;
 mod reading;
 mod store;
