@@ -6,9 +6,9 @@
 //! engine's affair. It knows no process, no plan's meaning and no clock.
 //!
 //! Reading order: [`Store`] (folders and runs), [`RunLock`] (who may write), [`Journal`]
-//! and [`Syncer`] (writing), [`read`] and [`Follower`] (reading), [`RunSummary`] and
-//! [`RunEntry`] (what people see of many runs), [`Index`] (`segue.db`: runs and groups),
-//! [`rebuild`] (making it anew).
+//! and [`Syncer`] (writing), [`read`] and [`Follower`] (reading), `RunSummary` and
+//! `RunEntry` (what people see of many runs), `Index` (`segue.db`: runs and groups),
+//! `rebuild` (making it anew).
 
 mod disk;
 mod journal;
