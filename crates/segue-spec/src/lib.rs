@@ -1,1 +1,36 @@
 //! Workflow text to a checked plan, with precise diagnostics.
+//!
+//! [`check`] reads a file as a whole and tells everything that is wrong with it at once;
+//! [`Workflow::plan`] gives a checked workflow its parameters and lowers it to the
+//! [`Plan`](segue_core::Plan) that the scheduler runs. One table of keys (`keys`) is behind
+//! the checks, the suggestions and [`schema`].
+//!
+//! The crate opens no file, reads no clock and no environment: what it needs of them comes
+//! in through closures. It knows nothing of processes, terminals or how a plan is run.
+//!
+//! Reading order: `yaml` (text to a tree with spans), `keys` (what may stand where),
+//! `shape` (the tree against the table), `graph` and `names` (what refers to what),
+//! `params` and `lower` (values in, plan out).
+
+mod diagnostic;
+mod graph;
+mod keys;
+mod lower;
+mod names;
+mod nearest;
+mod node;
+mod params;
+mod paths;
+mod quantity;
+mod scalar;
+mod schema;
+mod shape;
+mod templates;
+mod workflow;
+mod yaml;
+
+pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics, Severity};
+pub use params::{ParamSpec, ParamType, SecretName};
+pub use schema::schema;
+pub use workflow::{LowerContext, Source, Workflow, check};
+pub use yaml::{DEPTH_MAX, EXPANSION_BYTES_MAX, TEXT_BYTES_MAX, VALUE_BYTES_MAX};

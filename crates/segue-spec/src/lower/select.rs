@@ -1,0 +1,71 @@
+//! `--only` and `--skip`: which tasks a run leaves out.
+//!
+//! `--only T` takes T and everything it needs; the sections after the DAG stay as they are
+//! unless one of their tasks is named. `--skip T` leaves out T alone; what needs T is then
+//! skipped by the scheduler, with T as the reason.
+
+use segue_core::{RunRequest, Section, Task};
+
+use crate::Workflow;
+use crate::diagnostic::Sink;
+use crate::nearest::suggest;
+
+pub(super) fn exclude(
+    workflow: &Workflow,
+    request: &RunRequest,
+    tasks: &mut [Task],
+    sink: &mut Sink,
+) {
+    let only = named("--only", &request.only, workflow, tasks, sink);
+    let skip = named("--skip", &request.skip, workflow, tasks, sink);
+    if !request.only.is_empty() {
+        let mut kept = vec![false; tasks.len()];
+        let mut sections = vec![Section::Main];
+        let mut open = only.clone();
+        while let Some(index) = open.pop() {
+            sections.push(tasks[index].section);
+            if !std::mem::replace(&mut kept[index], true) {
+                open.extend(&tasks[index].needs);
+            }
+        }
+        for index in skip.iter().filter(|index| kept[**index]) {
+            let id = tasks[*index].id.as_str();
+            let message = format!("`--skip {id}` leaves out what `--only` chose or needs");
+            let help = format!("drop `--skip {id}`, or choose other tasks with `--only`");
+            let span = span(workflow, id);
+            sink.error("segue::spec::selection", &span, message, "this task", help);
+        }
+        for (task, kept) in tasks.iter_mut().zip(kept) {
+            task.excluded = !kept && sections.contains(&task.section);
+        }
+    }
+    for index in skip {
+        tasks[index].excluded = true;
+    }
+}
+
+fn named(
+    flag: &str,
+    names: &[String],
+    workflow: &Workflow,
+    tasks: &[Task],
+    sink: &mut Sink,
+) -> Vec<usize> {
+    let find = |name: &&String| tasks.iter().position(|task| task.id.as_str() == name.as_str());
+    let unknown = names.iter().filter(|name| find(name).is_none());
+    for name in unknown {
+        let message = format!("`{flag}` names `{name}`, which is no task");
+        let help = suggest("task", name, tasks.iter().map(|task| task.id.as_str()));
+        let span = workflow.root.entries().iter().find(|(key, _)| key.text == "tasks");
+        let span = span.map_or(0..0, |(key, _)| key.span.clone());
+        sink.error("segue::spec::unknown_task", &span, message, "not one of these", help);
+    }
+    names.iter().filter_map(|name| find(&name)).collect()
+}
+
+fn span(workflow: &Workflow, id: &str) -> crate::node::Span {
+    let sections = ["tasks", "on_success", "on_failure", "finally"];
+    let entries = sections.iter().filter_map(|name| workflow.root.get(name));
+    let mut entries = entries.flat_map(crate::node::Node::entries);
+    entries.find(|(key, _)| key.text == id).map_or(0..0, |(key, _)| key.span.clone())
+}

@@ -1,0 +1,61 @@
+//! The nearest valid name to one that is not.
+
+/// The candidate that `name` is most likely a slip of, if one is near enough.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    const NAME_CHARS_MAX: usize = 64;
+    if name.chars().count() > NAME_CHARS_MAX {
+        return None;
+    }
+    let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
+    let wanted = plain(name);
+    let letters = wanted.chars().count();
+    let allowed = if letters <= 2 { 0 } else { (letters / 3).max(1) };
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.len() <= 4 * NAME_CHARS_MAX)
+        .map(|candidate| {
+            let known = plain(candidate);
+            let prefixed = wanted.len() >= 3 && (known.starts_with(&wanted));
+            let distance = strsim::osa_distance(&wanted, &known);
+            (if prefixed { distance.min(allowed) } else { distance }, candidate)
+        })
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// A help line: the nearest name, or all of them if they are few.
+pub(crate) fn suggest<'a>(
+    what: &str,
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> String {
+    const SHOWN_MAX: usize = 24;
+    let all: Vec<&str> = candidates.into_iter().collect();
+    if let Some(near) = nearest(name, all.iter().copied()) {
+        return format!("did you mean `{near}`?");
+    }
+    if all.is_empty() {
+        return format!("there is no {what} to name here");
+    }
+    let shown: Vec<String> = all.iter().take(SHOWN_MAX).map(|one| format!("`{one}`")).collect();
+    let more = if all.len() > SHOWN_MAX { ", …" } else { "" };
+    format!("valid here: {}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_are_recognised_and_strangers_are_not() {
+        let keys = ["timeout", "needs", "retry", "success_codes", "env"];
+        assert_eq!(nearest("tiemout", keys), Some("timeout"));
+        assert_eq!(nearest("successCodes", keys), Some("success_codes"));
+        assert_eq!(nearest("need", keys), Some("needs"));
+        assert_eq!(nearest("colour", keys), None);
+    }
+}

@@ -1,0 +1,558 @@
+//! Walks the tree of a file along the table of keys and says where they disagree.
+//!
+//! Owns everything that can be said of a value by itself: its key is known, its type fits,
+//! its quantity reads, its path stays inside. What a value *names* is collected as [`Use`]s
+//! for [`crate::names`]; tasks are collected for [`crate::graph`].
+
+use std::collections::BTreeMap;
+
+use segue_core::{Mode, Section, check_name};
+use serde_json::Value;
+
+use crate::diagnostic::{Diagnostic, Severity, Sink};
+use crate::keys::{FileUse, Key, Kind, MapKey, Object, Place, Support, WORKFLOW};
+use crate::nearest::{nearest, suggest};
+use crate::node::{self, Data, Node, Span, has_template};
+use crate::paths::Folder;
+use crate::scalar::{expected, problem};
+
+/// A template or expression that stands somewhere.
+pub(crate) struct Use<'n> {
+    pub(crate) node: &'n Node,
+    pub(crate) form: Form,
+    pub(crate) place: Place,
+    /// The task it belongs to, by its place in [`Shape::tasks`].
+    pub(crate) owner: Option<usize>,
+    /// The place of its parameter in the file, for a default.
+    pub(crate) param: usize,
+}
+
+/// How a text is to be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Template(Mode),
+    Expression,
+}
+
+/// A task as it stands in the file.
+pub(crate) struct TaskNode<'n> {
+    pub(crate) id: &'n str,
+    pub(crate) span: &'n Span,
+    pub(crate) node: &'n Node,
+    pub(crate) section: Section,
+}
+
+/// Reads a file relative to the workflow's folder.
+pub(crate) type Files<'f> = &'f dyn Fn(&str) -> Result<String, String>;
+
+/// What the walk gathers.
+pub(crate) struct Shape<'n, 'f> {
+    pub(crate) sink: Sink,
+    /// Keys that this build does not act on.
+    pub(crate) later: Vec<Diagnostic>,
+    pub(crate) uses: Vec<Use<'n>>,
+    pub(crate) tasks: Vec<TaskNode<'n>>,
+    /// Texts of the files that are part of the workflow, by name.
+    pub(crate) texts: BTreeMap<String, String>,
+    /// JSON Schemas among them.
+    pub(crate) schemas: BTreeMap<String, Value>,
+    files: Files<'f>,
+    folder: Folder,
+    section: Section,
+    owner: Option<usize>,
+    param: usize,
+    default_agent: bool,
+}
+
+impl<'n, 'f> Shape<'n, 'f> {
+    /// Walks a whole workflow.
+    pub(crate) fn of(root: &'n Node, sink: Sink, files: Files<'f>) -> Self {
+        let allowed = root.get("allow_paths").map(Node::scalars).unwrap_or_default();
+        let mut shape = Self {
+            sink,
+            later: Vec::new(),
+            uses: Vec::new(),
+            tasks: Vec::new(),
+            texts: BTreeMap::new(),
+            schemas: BTreeMap::new(),
+            files,
+            folder: Folder::new(&allowed),
+            section: Section::Main,
+            owner: None,
+            param: 0,
+            default_agent: root.get("defaults").and_then(|d| d.get("agent")).is_some(),
+        };
+        shape.object(root, &WORKFLOW, "the file", &(root.span.start..root.span.start));
+        shape
+    }
+
+    fn error(
+        &mut self,
+        code: &'static str,
+        span: &Span,
+        message: String,
+        label: &str,
+        help: String,
+    ) {
+        self.sink.error(code, span, message, label, help);
+    }
+
+    fn object(&mut self, node: &'n Node, object: &Object, name: &str, at: &Span) {
+        if !self.is_mapping(node, object.what, name, at) {
+            return;
+        }
+        for (key, value) in node.entries() {
+            match object.find(&key.text) {
+                Some(known) => self.entry(known, key, value),
+                None => {
+                    let message = format!("{} has no key `{}`", object.what, key.text);
+                    let names = object.keys().map(|key| key.name);
+                    let help = suggest("key", &key.text, names);
+                    let label = "not a key of the language";
+                    self.error("segue::spec::unknown_key", &key.span, message, label, help);
+                }
+            }
+        }
+        // What a slip of the pen already explains is not said a second time.
+        let strangers: Vec<&str> = node
+            .entries()
+            .iter()
+            .map(|(key, _)| key.text.as_str())
+            .filter(|key| object.find(key).is_none())
+            .collect();
+        let meant = |name: &str| strangers.iter().any(|key| nearest(key, [name]).is_some());
+        let missing = object.keys().filter(|key| key.required && node.get(key.name).is_none());
+        for missing in missing.filter(|key| !meant(key.name)) {
+            let message = format!("{} needs the key `{}`", object.what, missing.name);
+            let help = format!("add `{}: …`: {}", missing.name, missing.help);
+            self.error("segue::spec::missing_key", at, message, "it is missing here", help);
+        }
+        self.one_of(node, object, !strangers.is_empty(), at);
+    }
+
+    fn is_mapping(&mut self, node: &Node, what: &str, name: &str, at: &Span) -> bool {
+        match node.data {
+            Data::Map(_) => true,
+            Data::Bad => false,
+            _ => {
+                let span = if node.span.is_empty() { at } else { &node.span };
+                let mapping = if what == "a mapping" { "" } else { ", a mapping" };
+                let message = format!("`{name}` must be {what}{mapping}, not {}", node.kind());
+                let help = format!("write {what} as `key: value` lines, indented below it");
+                self.error("segue::spec::wrong_type", span, message, node.kind(), help);
+                false
+            }
+        }
+    }
+
+    fn one_of(&mut self, node: &Node, object: &Object, has_strangers: bool, at: &Span) {
+        let given: Vec<&(node::Key, Node)> = node
+            .entries()
+            .iter()
+            .filter(|(key, _)| object.one_of.contains(&key.text.as_str()))
+            .collect();
+        let list = object.one_of.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>();
+        let list = list.join(", ");
+        if let [(first, _), second, ..] = given.as_slice() {
+            let first = &first.text;
+            let message = format!("{} has both `{first}` and `{}`", object.what, second.0.text);
+            let help = format!("keep exactly one of {list}");
+            let span = second.0.span.clone();
+            self.error("segue::spec::one_of", &span, message, "one too many", help);
+        } else if given.is_empty() && !object.one_of.is_empty() {
+            let prompted = node.get("prompt").or_else(|| node.get("prompt_file")).is_some();
+            if has_strangers || self.default_agent && prompted {
+                return;
+            }
+            let message = format!("{} has none of {list}", object.what);
+            let help = format!("add exactly one of {list}");
+            self.error("segue::spec::one_of", at, message, "says nothing to do", help);
+        }
+    }
+
+    fn entry(&mut self, known: &Key, key: &'n node::Key, value: &'n Node) {
+        let section = match known.name {
+            "on_success" => Section::OnSuccess,
+            "on_failure" => Section::OnFailure,
+            "finally" => Section::Finally,
+            _ => Section::Main,
+        };
+        if self.owner.is_none() {
+            self.section = section;
+        }
+        let later = match known.support {
+            Support::Yes => false,
+            Support::No => true,
+            Support::NotWords(words) => value.scalar().is_some_and(|word| words.contains(&word)),
+        };
+        if later {
+            self.later.push(Diagnostic {
+                code: "segue::spec::not_in_this_build",
+                severity: Severity::Error,
+                message: match known.support {
+                    Support::NotWords(_) => {
+                        format!("this build does not act on `{}: {}`", key.text, value.text)
+                    }
+                    _ => format!("this build does not act on `{}`", key.text),
+                },
+                span: key.span.clone(),
+                label: "it is part of the language, but would be ignored".to_owned(),
+                help: "remove it, or run this file with a build that has it".to_owned(),
+            });
+        }
+        self.value(value, &known.kind, &key.text, &key.span);
+    }
+
+    fn value(&mut self, node: &'n Node, kind: &Kind, name: &str, at: &Span) {
+        match (kind, &node.data) {
+            (_, Data::Bad) | (Kind::Any, _) | (Kind::Nullable(_), Data::Null) => {}
+            (Kind::Nullable(inner), _) => self.value(node, inner, name, at),
+            (Kind::Object(object), _) => self.object(node, object, name, at),
+            (Kind::Map(inner, keys), _) => self.map(node, inner, *keys, name, at),
+            (Kind::List(inner) | Kind::Several(inner), _) => {
+                let several = matches!(kind, Kind::Several(_));
+                self.list(node, inner, several, name, at);
+            }
+            (Kind::OneOrMany(inner), Data::Seq(_)) => self.list(node, inner, true, name, at),
+            (Kind::OneOrMany(inner), _) => self.value(node, inner, name, at),
+            (Kind::OneOf(kinds), _) => self.choice(node, kinds, name, at),
+            (Kind::Schema, _) => self.schema(node, name),
+            _ => self.scalar(node, kind, name, at),
+        }
+    }
+
+    fn choice(&mut self, node: &'n Node, kinds: &'static [Kind], name: &str, at: &Span) {
+        let fits = |kind: &Kind| match (kind, &node.data) {
+            (Kind::Object(_) | Kind::Map(..) | Kind::Schema, data) => matches!(data, Data::Map(_)),
+            (Kind::List(_) | Kind::Several(_), data) => matches!(data, Data::Seq(_)),
+            (Kind::File(_), _) => node.is_scalar(),
+            (kind, _) => problem(kind, node).is_none(),
+        };
+        match kinds.iter().find(|kind| fits(kind)) {
+            Some(kind) => self.value(node, kind, name, at),
+            None => self.mismatch(node, &Kind::OneOf(kinds), name, at),
+        }
+    }
+
+    fn mismatch(&mut self, node: &Node, kind: &Kind, name: &str, at: &Span) {
+        let wanted = expected(kind);
+        let span = if node.span.is_empty() { at } else { &node.span };
+        if node.is_scalar() {
+            let message = format!("`{name}` cannot be `{}`", shorten(&node.text));
+            let reason = problem(kind, node).unwrap_or_default();
+            let words = words(kind);
+            let near = nearest(&node.text, words.iter().copied());
+            let label = if words.len() > 6 {
+                "not one of its words".to_owned()
+            } else {
+                format!("not {wanted}")
+            };
+            let help = match (near, reason.is_empty()) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, true) => format!("it must be {wanted}"),
+                (None, false) if reason.contains("write ") => reason,
+                (None, false) => format!("it must be {wanted}: {reason}"),
+            };
+            self.error("segue::spec::wrong_value", span, message, &label, help);
+        } else {
+            let message = format!("`{name}` must be {wanted}, not {}", node.kind());
+            let help = match (&node.data, kind) {
+                (Data::Null, _) => format!("give it a value, or remove the key `{name}`"),
+                _ => format!("write {wanted} here"),
+            };
+            self.error("segue::spec::wrong_type", span, message, node.kind(), help);
+        }
+    }
+
+    fn list(&mut self, node: &'n Node, inner: &'static Kind, several: bool, name: &str, at: &Span) {
+        let Data::Seq(items) = &node.data else {
+            let span = if node.span.is_empty() { at } else { &node.span };
+            let message = format!("`{name}` must be a list, not {}", node.kind());
+            let help = match node.scalar() {
+                Some(text) => format!("write it as a list: `{name}: [{}]`", shorten(text)),
+                None => format!("write it as `{name}: [one, two]`"),
+            };
+            return self.error("segue::spec::wrong_type", span, message, node.kind(), help);
+        };
+        if several && items.is_empty() {
+            let message = format!("`{name}` is empty");
+            let help = format!("give at least one, or remove the key `{name}`");
+            self.error("segue::spec::wrong_value", &node.span, message, "nothing in it", help);
+        }
+        for item in items {
+            self.value(item, inner, name, &item.span);
+        }
+    }
+
+    fn map(&mut self, node: &'n Node, inner: &'static Kind, keys: MapKey, name: &str, at: &Span) {
+        if keys == MapKey::Env && node.is_scalar() {
+            let message = format!("`{name}` must be a mapping of names to values");
+            let help = format!("write it as `{name}: {{NAME: value}}`");
+            return self.error("segue::spec::wrong_type", &node.span, message, "not one", help);
+        }
+        if !self.is_mapping(node, "a mapping", name, at) {
+            return;
+        }
+        if keys == MapKey::Task && node.entries().is_empty() && name == "tasks" {
+            let help = "add a task: `hello: {run: echo hello}`".to_owned();
+            let message = "the workflow has no tasks".to_owned();
+            self.error("segue::spec::missing_key", &node.span, message, "nothing to do", help);
+        }
+        for (key, value) in node.entries() {
+            self.map_key(key, keys);
+            if keys == MapKey::Task {
+                self.owner = Some(self.tasks.len());
+                self.folder.enter(value.get("cwd").and_then(Node::scalar));
+                let section = self.section;
+                self.tasks.push(TaskNode { id: &key.text, span: &key.span, node: value, section });
+            }
+            self.value(value, inner, &key.text, &key.span);
+            if keys == MapKey::Task {
+                self.task(value, key);
+                self.owner = None;
+                self.folder.enter(None);
+            }
+            if keys == MapKey::Param {
+                self.param_default(value);
+                self.param += 1;
+            }
+        }
+    }
+
+    fn map_key(&mut self, key: &node::Key, keys: MapKey) {
+        let (what, wrong) = match keys {
+            MapKey::Any => return,
+            MapKey::Env => ("environment name", !is_env_name(&key.text)),
+            MapKey::Name | MapKey::Param => ("name", check_name("name", &key.text).is_err()),
+            MapKey::Task => ("task id", check_name("task", &key.text).is_err()),
+        };
+        let unreachable = keys == MapKey::Param
+            && (key.text.contains('-') || key.text.starts_with(|c: char| c.is_ascii_digit()));
+        if wrong {
+            let message = format!("{:?} is not a valid {what}", shorten(&key.text));
+            let help = "use ASCII letters, digits, `_` and `-`, at most 128 of them".to_owned();
+            self.error("segue::spec::bad_name", &key.span, message, "this name", help);
+        } else if unreachable {
+            let message = format!("templates cannot name a parameter called `{}`", key.text);
+            let help = format!(
+                "call it `{}`; its flag will be `--{}`",
+                key.text.replace('-', "_").trim_start_matches(|c: char| c.is_ascii_digit()),
+                key.text.replace('_', "-")
+            );
+            self.error("segue::spec::bad_name", &key.span, message, "this name", help);
+        }
+    }
+
+    fn param_default(&mut self, node: &'n Node) {
+        let Some(default) = node.get("default") else { return };
+        let param = self.param;
+        let texts: Vec<&Node> = match &default.data {
+            Data::Seq(items) => items.iter().collect(),
+            _ => vec![default],
+        };
+        for node in texts {
+            if node.scalar().is_some_and(has_template) {
+                let form = Form::Template(Mode::Text);
+                self.uses.push(Use { node, form, place: Place::Default, owner: None, param });
+            }
+        }
+    }
+
+    /// What can be said of a task whose keys are all right by themselves.
+    fn task(&mut self, node: &Node, key: &node::Key) {
+        let pairs = [
+            ("shell", "run"),
+            ("prompt", "agent"),
+            ("prompt_file", "agent"),
+            ("with", "workflow"),
+            ("ready", "background"),
+        ];
+        for (one, other) in pairs {
+            let agent = other == "agent" && self.default_agent;
+            if let Some((found, _)) = node.entries().iter().find(|(key, _)| key.text == one)
+                && node.get(other).is_none()
+                && !agent
+            {
+                let message = format!("`{one}` means nothing without `{other}`");
+                let help = format!("add `{other}: …` to `{}`, or remove `{one}`", key.text);
+                self.error("segue::spec::one_of", &found.span, message, "on its own", help);
+            }
+        }
+        if node.get("agent").is_some() && node.get("prompt").is_none() {
+            if node.get("prompt_file").is_none() {
+                let message = format!("the agent of `{}` is asked nothing", key.text);
+                let help = "add `prompt: …` or `prompt_file: …`".to_owned();
+                self.error("segue::spec::missing_key", &key.span, message, "no prompt", help);
+            }
+        }
+        for gate in node.get("gates").map(Node::items).unwrap_or_default() {
+            self.gate(gate);
+        }
+        self.retry(node);
+    }
+
+    fn gate(&mut self, gate: &Node) {
+        let scored = gate.get("score").or_else(|| gate.get("judge")).is_some();
+        let rules = [
+            ("min", scored, "only `score` and `judge` have a least score"),
+            ("fresh", gate.get("files").is_some(), "only `files` can be fresh"),
+        ];
+        for (name, fits, why) in rules {
+            let found = gate.entries().iter().find(|(key, _)| key.text == name);
+            if let Some((key, _)) = found.filter(|_| !fits) {
+                let message = format!("`{name}` means nothing in this gate");
+                let help = format!("remove it: {why}");
+                self.error("segue::spec::one_of", &key.span, message, "on its own", help);
+            }
+        }
+        if scored && gate.get("min").is_none() {
+            let message = "a score passes from which value on?".to_owned();
+            let help = "add `min: 7.0` beside it; equality passes".to_owned();
+            self.error("segue::spec::missing_key", &gate.span, message, "no `min`", help);
+        }
+    }
+
+    fn retry(&mut self, task: &Node) {
+        let Some(retry) = task.get("retry") else { return };
+        let span = |name: &str| {
+            let value = retry.get(name)?;
+            let length = crate::quantity::duration(value.scalar()?, false).ok()?;
+            Some((length, value.span.clone()))
+        };
+        if let (Some((delay, _)), Some((most, at))) = (span("delay"), span("max_delay"))
+            && most < delay
+        {
+            let message = format!("`max_delay` ({most}) is shorter than `delay` ({delay})");
+            let help = "raise `max_delay`, or shorten `delay`".to_owned();
+            self.error("segue::spec::impossible", &at, message, "too short", help);
+        }
+    }
+
+    fn scalar(&mut self, node: &'n Node, kind: &Kind, name: &str, at: &Span) {
+        if !node.is_scalar() || problem(kind, node).is_some() {
+            return self.mismatch(node, kind, name, at);
+        }
+        match kind {
+            Kind::Late(_) if has_template(&node.text) => {
+                self.names(node, Form::Template(Mode::Text), Place::Limit);
+            }
+            Kind::Template(place) => self.names(node, Form::Template(Mode::Text), *place),
+            Kind::Shell(place) => self.names(node, Form::Template(Mode::Shell), *place),
+            Kind::Expression(place) => self.names(node, Form::Expression, *place),
+            Kind::Path(place) => {
+                self.names(node, Form::Template(Mode::Text), *place);
+                self.path(node, name, name == "cwd");
+            }
+            Kind::Glob(place) => {
+                self.names(node, Form::Template(Mode::Text), *place);
+                self.path(node, name, false);
+            }
+            Kind::File(usage) => self.file(node, *usage, name),
+            _ => {}
+        }
+    }
+
+    fn names(&mut self, node: &'n Node, form: Form, place: Place) {
+        if form == Form::Expression || has_template(&node.text) {
+            self.uses.push(Use { node, form, place, owner: self.owner, param: self.param });
+        }
+    }
+
+    fn path(&mut self, node: &Node, name: &str, is_cwd: bool) -> bool {
+        let inside =
+            if is_cwd { self.folder.holds_cwd(&node.text) } else { self.folder.holds(&node.text) };
+        if !inside {
+            let message = format!("`{name}` leaves the workflow's folder");
+            let help = "use a path inside it, or list the folder under `allow_paths`".to_owned();
+            let label = "not inside";
+            self.error("segue::spec::outside_folder", &node.span, message, label, help);
+        }
+        inside
+    }
+
+    fn file(&mut self, node: &'n Node, usage: FileUse, name: &str) {
+        if has_template(&node.text) {
+            self.names(node, Form::Template(Mode::Text), Place::Text);
+            return;
+        }
+        if !self.path(node, name, true) || self.texts.contains_key(&node.text) {
+            return;
+        }
+        let text = match (self.files)(&node.text) {
+            Ok(text) => text,
+            Err(why) => {
+                let message = format!("cannot read the file `{}`: {why}", node.text);
+                let help =
+                    format!("`{name}` is relative to the workflow's folder; create it there");
+                let label = "names this file";
+                return self.error("segue::spec::missing_file", &node.span, message, label, help);
+            }
+        };
+        match usage {
+            FileUse::Schema => self.schema_file(node, &text),
+            FileUse::Prompt => {
+                if let Err(error) = segue_core::check_template(&text, Mode::Text) {
+                    let message =
+                        format!("the prompt in `{}` is not a template: {error}", node.text);
+                    let help = "write braces that are meant as text inside `{% raw %}`".to_owned();
+                    let label = "in this file";
+                    self.error("segue::spec::template", &node.span, message, label, help);
+                }
+            }
+            FileUse::Env | FileUse::Other => return,
+        }
+        self.texts.insert(node.text.clone(), text);
+    }
+
+    fn schema_file(&mut self, node: &'n Node, text: &str) {
+        let mut sink = Sink::default();
+        let schema = crate::yaml::parse(text, &mut sink);
+        let wrong = match (&schema, sink.list.first()) {
+            (_, Some(one)) => Some(one.message.clone()),
+            (Some(schema), None) => crate::scalar::schema_problem(schema).map(|(_, why)| why),
+            (None, None) => Some("it is empty".to_owned()),
+        };
+        if let Some(why) = wrong {
+            let message = format!("`{}` is not a JSON Schema: {why}", node.text);
+            let help = "correct that file; a schema is a JSON object".to_owned();
+            return self.error("segue::spec::schema", &node.span, message, "this file", help);
+        }
+        let value = schema.as_ref().map(Node::to_json).unwrap_or_default();
+        self.schemas.insert(node.text.clone(), value);
+    }
+
+    fn schema(&mut self, node: &Node, name: &str) {
+        if let Some((span, why)) = crate::scalar::schema_problem(node) {
+            let message = format!("`{name}` is not a JSON Schema: {why}");
+            let help = "see json-schema.org for the keywords and what they take".to_owned();
+            self.error("segue::spec::schema", &span, message, "here", help);
+        }
+    }
+}
+
+/// Whether a text can name an environment variable.
+pub(crate) fn is_env_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 256
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The words that a kind takes, alternatives included.
+fn words(kind: &Kind) -> Vec<&'static str> {
+    match kind {
+        Kind::Word(words) => words.to_vec(),
+        Kind::OneOf(kinds) => kinds.iter().flat_map(words).collect(),
+        Kind::Late(inner) | Kind::Nullable(inner) | Kind::OneOrMany(inner) => words(inner),
+        _ => Vec::new(),
+    }
+}
+
+/// The text, cut for a message.
+pub(crate) fn shorten(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    match text.char_indices().nth(CHARS_MAX) {
+        None => text.to_owned(),
+        Some((at, _)) => format!("{}…", &text[..at]),
+    }
+}
