@@ -107,6 +107,14 @@ pub enum JournalError {
     Io(#[from] IoError),
 }
 
+impl JournalError {
+    /// Whether the disk, a quota or a file's limit is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io(error) if error.is_disk_full())
+    }
+}
+
 /// The writer of a run's `events.jsonl`.
 ///
 /// `append` only writes; an event is a fact when [`Syncer::sync`], called after it, has
