@@ -1,0 +1,565 @@
+//! One attempt, from its start to its record.
+//!
+//! The order of things: lock the number, record `spawning`, start the program, then one loop –
+//! wait for what ended, look at the clocks, move on in the teardown, wait for news – until there
+//! is no child left. What is still in the pipes is taken, `ended` is recorded, the number unlocked,
+//! and the supervisor told.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::limits::{Deadlines, World};
+use super::output::{Keep, Stream};
+use super::program::{self, Descriptors, Failure};
+use super::{Afterwards, Keeper};
+use crate::mask::Masker;
+use crate::report::{Ended, Outcome, Report, SpawnFailure, Teardown};
+use crate::request::{Start, Stdin, StopMode, StopReason};
+use crate::sys::{self, Interest, Region, Waited};
+use crate::wire::{Frame, Kind, Writer};
+use crate::{codec, records, tree};
+
+/// A `Spawned` waits this long for an `Ended` to travel with.
+const SPAWNED_DELAY_MS: u64 = 2;
+/// What outlives the program may end by itself this long (`tee` behind it, a flush): only then it
+/// is a straggler.
+const SETTLE_MS: u64 = 50;
+/// How long KILL may take before the teardown counts as unverified.
+const KILL_MS_MAX: u64 = 2_000;
+/// Longest pause between two passes of KILL that brought no news.
+const KILL_PAUSE_MS_MAX: u64 = 32;
+/// A deadline is looked at this often at least: a suspend stops the kernel's wait, not our clock.
+const WAIT_MS_MAX: u64 = 30_000;
+/// Most children waited for in a row, against one that forks without end.
+const REAPED_IN_A_ROW_MAX: u32 = 4_096;
+
+/// Where the attempt is on its way down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The program runs.
+    Running,
+    /// It was asked to stop: by its interrupt until TERM is due, by TERM until KILL is.
+    Asked { by_term: bool, until: u64 },
+    /// The program is gone and others are not.
+    Settling { until: u64 },
+    /// Everything is being killed.
+    Killing { until: u64, pause_ms: u64 },
+}
+
+#[derive(Debug, Default)]
+struct Usage {
+    user_us: u64,
+    system_us: u64,
+    peak_kib: u64,
+}
+
+struct Attempt<'k> {
+    keeper: &'k mut Keeper,
+    start: Start,
+    records: File,
+    started_unix_ms: u64,
+    stdout: Stream,
+    stderr: Stream,
+    /// Master and terminal; holding the terminal keeps the master from hanging up.
+    terminal: Option<(File, OwnedFd)>,
+    deadlines: Deadlines,
+    phase: Phase,
+    program: u32,
+    /// How the program ended, once it has.
+    exit: Option<Outcome>,
+    /// Why it was stopped, if it was before it ended.
+    verdict: Option<Outcome>,
+    usage: Usage,
+    killed: HashSet<u32>,
+    /// `Spawned`, and when it has to go.
+    unsent: Option<(Vec<u8>, u64)>,
+}
+
+/// Carries out one start.
+pub(super) fn run(keeper: &mut Keeper, frame: &Frame) -> Afterwards {
+    let start = match codec::read_start(frame) {
+        Ok(start) => start,
+        Err(error) => {
+            keeper.report(&Report::Rejected { message: error.to_string() });
+            return Afterwards::Exit;
+        }
+    };
+    match begin(keeper, &start) {
+        Ok(Some(records)) => carry_out(keeper, start, records),
+        Ok(None) => Afterwards::Exit,
+        Err(message) => {
+            let Start { run_dir, number, .. } = start;
+            keeper.report(&Report::StartRefused { run_dir, number, message });
+            Afterwards::WaitForNext
+        }
+    }
+}
+
+/// Locks the number and records that it may run; the error is for the engine to read, and
+/// nothing was recorded. `None`: the supervisor is gone, so that an adopter may already have read
+/// that this number never started.
+fn begin(keeper: &Keeper, start: &Start) -> Result<Option<File>, String> {
+    start.check().map_err(|error| error.to_string())?;
+    let path = records::path(&start.run_dir);
+    let failed = |error| format!("failed to record the start in `{}`: {error}", path.display());
+    let file = records::open(&start.run_dir).map_err(failed)?;
+    if !sys::try_lock(&file, Region::Byte(start.number)).map_err(failed)? {
+        return Err(format!("attempt number {} is running already", start.number));
+    }
+    // After the lock: an adopter kills the supervisor first and then looks at locks, so either it
+    // sees ours or we see its deed.
+    if sys::parent_pid() != keeper.supervisor_pid {
+        return Ok(None);
+    }
+    let record = records::Spawning {
+        number: start.number,
+        label: start.label.clone(),
+        keeper_pid: std::process::id(),
+        keeper_started_ticks: keeper.started_ticks,
+        boot: keeper.boot.clone(),
+        token: start.token.clone(),
+        at_unix_ms: sys::unix_ms(),
+    };
+    records::append_spawning(&file, &record).map_err(failed)?;
+    Ok(Some(file))
+}
+
+fn carry_out(keeper: &mut Keeper, start: Start, records: File) -> Afterwards {
+    let started_unix_ms = sys::unix_ms();
+    match Attempt::spawn(keeper, &start) {
+        Ok(parts) => {
+            let mut attempt = parts.into_attempt(keeper, start, records, started_unix_ms);
+            let teardown = attempt.watch();
+            attempt.finish(teardown)
+        }
+        Err(Failure { kind, message }) => {
+            let outcome = Outcome::SpawnFailed { kind, message };
+            let ended =
+                ended(&start, started_unix_ms, outcome, Teardown::Verified { stragglers: 0 });
+            conclude(keeper, &records, ended, Vec::new());
+            Afterwards::WaitForNext
+        }
+    }
+}
+
+/// What a started program comes with.
+struct Spawned {
+    stdout: Stream,
+    stderr: Stream,
+    terminal: Option<(File, OwnedFd)>,
+    program: u32,
+}
+
+impl Spawned {
+    fn into_attempt(
+        self,
+        keeper: &mut Keeper,
+        start: Start,
+        records: File,
+        started_unix_ms: u64,
+    ) -> Attempt<'_> {
+        let now = sys::boottime_ms();
+        let mut deadlines = Deadlines::new(&start.limits, now, started_unix_ms);
+        if keeper.orphaned {
+            deadlines.lost_engine(now);
+        }
+        let spawned = codec::write_report(&Report::Spawned {
+            run_dir: start.run_dir.clone(),
+            number: start.number,
+            pid: self.program,
+            keeper_pid: std::process::id(),
+            started_unix_ms,
+        });
+        Attempt {
+            keeper,
+            start,
+            records,
+            started_unix_ms,
+            stdout: self.stdout,
+            stderr: self.stderr,
+            terminal: self.terminal,
+            deadlines,
+            phase: Phase::Running,
+            program: self.program,
+            exit: None,
+            verdict: None,
+            usage: Usage::default(),
+            killed: HashSet::new(),
+            unsent: spawned.ok().map(|frame| (frame, now + SPAWNED_DELAY_MS)),
+        }
+    }
+}
+
+impl Attempt<'_> {
+    fn spawn(keeper: &mut Keeper, start: &Start) -> Result<Spawned, Failure> {
+        let io = |error: std::io::Error| Failure::other(format!("failed to start: {error}"));
+        let keep = match start.limits.output_bytes_max {
+            Some(bytes_max) => Keep::Ends { bytes_max },
+            None => Keep::All,
+        };
+        let keep_stdout = match start.limits.stdout_bytes_stop {
+            Some(bytes_max) => Keep::Head { bytes_max },
+            None => keep,
+        };
+        let stream = |name: &str, keep| {
+            Stream::new(start.attempt_dir.join(name), keep, Masker::new(&start.secrets))
+        };
+        let stdout = stream("stdout.log", keep_stdout).map_err(io)?;
+        let stderr = stream("stderr.log", keep).map_err(io)?;
+        let mut terminal = None;
+        let mut memory = None;
+        match &start.stdin {
+            Stdin::Null => {}
+            Stdin::Bytes(bytes) => memory = Some(sys::memory_file(bytes).map_err(io)?),
+            Stdin::Pty => terminal = Some(sys::pseudo_terminal().map_err(io)?),
+        }
+        let stdin = terminal.as_ref().map(|(_, terminal)| terminal).or(memory.as_ref());
+        let descriptors = Descriptors {
+            stdin: stdin.map(AsFd::as_fd),
+            stdout: stdout.writer(),
+            stderr: stderr.writer(),
+            terminal: terminal.is_some(),
+        };
+        let command = program::command(start, descriptors)?;
+        let spawned = keeper.spawner.spawn(&command);
+        let program = spawned.map_err(|error| program::explain(start, &error))?;
+        let terminal = terminal.map(|(master, terminal)| (File::from(master), terminal));
+        Ok(Spawned { stdout, stderr, terminal, program })
+    }
+
+    /// Runs until the tree is empty, or the kernel does not let it become so.
+    fn watch(&mut self) -> Teardown {
+        loop {
+            if self.reap() {
+                return self.verified();
+            }
+            let now = sys::boottime_ms();
+            self.check_limits(now);
+            if let Some(teardown) = self.advance(now) {
+                return teardown;
+            }
+            let timeout_ms = self.next_look(now).map(|at| at.saturating_sub(now));
+            self.wait(timeout_ms);
+        }
+    }
+
+    /// Waits for children that have ended; true when there is none left at all.
+    fn reap(&mut self) -> bool {
+        for _ in 0..REAPED_IN_A_ROW_MAX {
+            match sys::wait_any() {
+                Waited::Empty => return true,
+                Waited::Nothing => return false,
+                Waited::Child { pid, status, user_us, system_us, peak_kib } => {
+                    self.usage.user_us += user_us;
+                    self.usage.system_us += system_us;
+                    self.usage.peak_kib = self.usage.peak_kib.max(peak_kib);
+                    if pid == self.program && self.exit.is_none() {
+                        self.exit = Some(outcome_of(status));
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn check_limits(&mut self, now: u64) {
+        if self.exit.is_some() || self.verdict.is_some() {
+            return;
+        }
+        let stop_at = self.start.limits.stdout_bytes_stop;
+        if stop_at.is_some_and(|most| self.stdout.bytes() > most) {
+            self.stop(Outcome::OutputLimit, StopMode::Graceful, now);
+            return;
+        }
+        if self.deadlines.next().is_some_and(|at| at <= now) {
+            let mut world = Surroundings { start: &self.start, usage: &self.usage };
+            if let Some(outcome) = self.deadlines.check(now, &mut world) {
+                self.stop(outcome, StopMode::Graceful, now);
+            }
+        }
+    }
+
+    /// Begins the stop ladder, or shortens one under way. The first reason is the outcome.
+    fn stop(&mut self, outcome: Outcome, mode: StopMode, now: u64) {
+        let grace_ms = self.start.limits.kill_grace_ms;
+        if self.exit.is_none() && self.verdict.is_none() {
+            self.verdict = Some(outcome);
+        }
+        if matches!(self.phase, Phase::Killing { .. }) {
+            return;
+        }
+        if mode == StopMode::AtOnce || grace_ms == 0 {
+            self.phase = killing(now);
+        } else if self.phase == Phase::Running {
+            match self.start.limits.interrupt {
+                Some(signal) => {
+                    let _ = sys::kill_group(self.program, signal);
+                    self.phase = Phase::Asked { by_term: false, until: now + grace_ms / 2 };
+                }
+                None => self.ask_by_term(now + grace_ms),
+            }
+        }
+    }
+
+    /// TERM for the whole tree, as systemd does: also for what left the process group. CONT, for
+    /// what is stopped cannot take it.
+    fn ask_by_term(&mut self, until: u64) {
+        let root = std::process::id();
+        for process in tree::below(root, &is_left(&self.start.leave)) {
+            tree::signal(root, process, &[libc::SIGTERM, libc::SIGCONT]);
+        }
+        self.phase = Phase::Asked { by_term: true, until };
+    }
+
+    /// Moves on in the teardown as far as this instant allows; the teardown when it is over.
+    fn advance(&mut self, now: u64) -> Option<Teardown> {
+        if self.exit.is_some() {
+            if matches!(self.phase, Phase::Running | Phase::Asked { .. }) {
+                self.phase = Phase::Settling { until: now + SETTLE_MS };
+            }
+            if self.has_only_left() {
+                return Some(self.verified());
+            }
+        }
+        match self.phase {
+            Phase::Asked { by_term: false, until } if until <= now => {
+                self.ask_by_term(now + self.start.limits.kill_grace_ms.div_ceil(2));
+            }
+            Phase::Asked { by_term: true, until } if until <= now => self.phase = killing(now),
+            Phase::Settling { until } if until <= now => self.phase = killing(now),
+            _ => {}
+        }
+        let Phase::Killing { until, pause_ms } = self.phase else { return None };
+        tree::kill_pass(&is_left(&self.start.leave), &mut self.killed);
+        if self.reap() {
+            return Some(self.verified());
+        }
+        if now >= until {
+            let left = tree::below(std::process::id(), &is_left(&self.start.leave));
+            let pids: Vec<u32> = left.iter().map(|process| process.pid).collect();
+            return Some(if pids.is_empty() && self.exit.is_some() {
+                self.verified()
+            } else {
+                Teardown::Unverified { pids }
+            });
+        }
+        let pause_ms = (pause_ms * 2).min(KILL_PAUSE_MS_MAX);
+        self.phase = Phase::Killing { until, pause_ms };
+        None
+    }
+
+    /// Whether nothing is below but what `leave` names; looked at twice, as a tree can change
+    /// while it is listed.
+    fn has_only_left(&self) -> bool {
+        let is_exempt = is_left(&self.start.leave);
+        !self.start.leave.is_empty()
+            && (0..2).all(|_| tree::below(std::process::id(), &is_exempt).is_empty())
+    }
+
+    fn verified(&self) -> Teardown {
+        // The program itself is no straggler, also when it had to be killed.
+        let stragglers = self.killed.len() - usize::from(self.killed.contains(&self.program));
+        Teardown::Verified { stragglers: u32::try_from(stragglers).unwrap_or(u32::MAX) }
+    }
+
+    fn next_look(&self, now: u64) -> Option<u64> {
+        let phase = match self.phase {
+            Phase::Running => None,
+            Phase::Asked { until, .. } | Phase::Settling { until } => Some(until),
+            Phase::Killing { until, pause_ms } => Some(until.min(now + pause_ms)),
+        };
+        let is_open = self.exit.is_none() && self.verdict.is_none();
+        let deadline = self.deadlines.next().filter(|_| is_open);
+        let unsent = self.unsent.as_ref().map(|(_, at)| *at);
+        let next = [phase, deadline, unsent].into_iter().flatten().min();
+        next.map(|at| at.min(now + WAIT_MS_MAX))
+    }
+
+    /// Waits for news and takes it in.
+    fn wait(&mut self, timeout_ms: Option<u64>) {
+        let readable = |fd| Some(Interest { fd, writable: false });
+        let link = &self.keeper.link;
+        let link = Interest { fd: link.as_fd(), writable: link.has_queued() };
+        let ready = sys::poll(
+            [
+                (!self.keeper.link.has_ended()).then_some(link),
+                readable(self.keeper.signals.as_fd()),
+                readable(self.stdout.reader()),
+                readable(self.stderr.reader()),
+                self.terminal.as_ref().and_then(|(master, _)| readable(master.as_fd())),
+            ],
+            timeout_ms,
+        );
+        let Ok([link, signals, stdout, stderr, terminal]) = ready else { return };
+        let buffer = &mut self.keeper.buffer;
+        let mut has_output = stdout.readable && self.stdout.pump(buffer);
+        has_output |= stderr.readable && self.stderr.pump(buffer);
+        has_output |= terminal.readable && self.pump_terminal();
+        if has_output {
+            self.deadlines.saw_output(sys::boottime_ms());
+        }
+        if signals.readable {
+            self.take_signals();
+        }
+        if link.readable || link.writable {
+            self.take_orders();
+        }
+        self.send_spawned_if_due();
+    }
+
+    fn pump_terminal(&mut self) -> bool {
+        let Some((master, _)) = &mut self.terminal else { return false };
+        let waiting = sys::bytes_waiting(master.as_fd()).unwrap_or(0);
+        let mut bytes = vec![0; waiting];
+        let count = master.read(&mut bytes).unwrap_or(0);
+        self.stderr.take(&bytes[..count]);
+        count > 0
+    }
+
+    fn take_signals(&mut self) {
+        let signals: Vec<sys::Signal> = self.keeper.signals.read().collect();
+        let now = sys::boottime_ms();
+        for signal in signals {
+            let mode = match signal.number {
+                libc::SIGTERM => StopMode::Graceful,
+                libc::SIGQUIT => StopMode::AtOnce,
+                _ => continue,
+            };
+            let code = u8::try_from(signal.value).unwrap_or(0);
+            let reason = codec::reason_of(code).unwrap_or(StopReason::Shutdown);
+            self.stop(Outcome::Cancelled { reason }, mode, now);
+        }
+    }
+
+    fn take_orders(&mut self) {
+        let now = sys::boottime_ms();
+        let _ = self.keeper.link.flush();
+        self.keeper.link.fill();
+        self.keeper.orphaned |= self.keeper.link.has_ended();
+        while let Ok(Some(frame)) = self.keeper.link.next() {
+            match frame.kind {
+                Kind::Orphaned => self.keeper.orphaned = true,
+                Kind::Stop => {
+                    let Ok((_, number, order)) = codec::read_stop(&frame) else { continue };
+                    if number == self.start.number {
+                        let outcome = Outcome::Cancelled { reason: order.reason };
+                        self.stop(outcome, order.mode, now);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if self.keeper.orphaned {
+            self.deadlines.lost_engine(now);
+        }
+    }
+
+    fn send_spawned_if_due(&mut self) {
+        if self.unsent.as_ref().is_some_and(|(_, at)| *at <= sys::boottime_ms())
+            && let Some((frame, _)) = self.unsent.take()
+        {
+            self.keeper.send(&frame);
+        }
+    }
+
+    fn finish(mut self, teardown: Teardown) -> Afterwards {
+        if self.terminal.is_some() {
+            self.pump_terminal();
+        }
+        let buffer = &mut self.keeper.buffer;
+        let stdout = self.stdout.finish(buffer);
+        let stderr = self.stderr.finish(buffer);
+        let unknown = || Outcome::SpawnFailed {
+            kind: SpawnFailure::Other,
+            message: "the program's end was not seen".to_owned(),
+        };
+        // A program that did not die has a verdict: nothing else leads to an unverified teardown.
+        let outcome = self.verdict.or(self.exit).unwrap_or_else(unknown);
+        let is_verified = matches!(teardown, Teardown::Verified { .. });
+        let mut ended = ended(&self.start, self.started_unix_ms, outcome, teardown);
+        ended.user_ms = self.usage.user_us / 1000;
+        ended.system_ms = self.usage.system_us / 1000;
+        ended.peak_memory_bytes = self.usage.peak_kib * 1024;
+        ended.stdout_bytes = stdout.bytes;
+        ended.stderr_bytes = stderr.bytes;
+        ended.omitted_bytes = stdout.omitted + stderr.omitted;
+        ended.log_error = stdout.error.or(stderr.error);
+        let frames = self.unsent.map(|(frame, _)| frame).unwrap_or_default();
+        conclude(self.keeper, &self.records, ended, frames);
+        let behind = tree::children_of(std::process::id());
+        if is_verified && behind.is_empty() {
+            return Afterwards::WaitForNext;
+        }
+        let retiring = Writer::new(Kind::Retiring).list(&behind, |writer, pid| writer.u32(*pid));
+        self.keeper.send(&retiring.finish().unwrap_or_default());
+        Afterwards::Exit
+    }
+}
+
+/// Records the end, unlocks the number, tells the supervisor; `frames` go before the report.
+fn conclude(keeper: &mut Keeper, records: &File, mut ended: Ended, mut frames: Vec<u8>) {
+    let json = serde_json::to_vec(&ended).expect("a struct of numbers and strings");
+    if let Err(error) = records::append_ended(records, &json) {
+        ended.log_error = Some(format!("failed to record the end: {error}"));
+    }
+    let _ = sys::unlock(records, Region::Byte(ended.number));
+    frames.extend(codec::write_report(&Report::Ended(ended)).unwrap_or_default());
+    keeper.send(&frames);
+}
+
+fn ended(start: &Start, started_unix_ms: u64, outcome: Outcome, teardown: Teardown) -> Ended {
+    Ended {
+        run_dir: start.run_dir.clone(),
+        number: start.number,
+        label: start.label.clone(),
+        outcome,
+        started_unix_ms,
+        ended_unix_ms: sys::unix_ms().max(started_unix_ms),
+        user_ms: 0,
+        system_ms: 0,
+        peak_memory_bytes: 0,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        omitted_bytes: 0,
+        log_error: None,
+        teardown,
+    }
+}
+
+fn killing(now: u64) -> Phase {
+    Phase::Killing { until: now + KILL_MS_MAX, pause_ms: 1 }
+}
+
+fn outcome_of(status: i32) -> Outcome {
+    if libc::WIFSIGNALED(status) {
+        Outcome::Signaled { signal: libc::WTERMSIG(status) }
+    } else {
+        Outcome::Exited { code: libc::WEXITSTATUS(status) }
+    }
+}
+
+/// Whether a process is one that `leave` names.
+fn is_left(leave: &[String]) -> impl Fn(u32) -> bool {
+    move |pid| !leave.is_empty() && tree::name_of(pid).is_some_and(|name| leave.contains(&name))
+}
+
+/// What the clocks need to know of the world.
+struct Surroundings<'a> {
+    start: &'a Start,
+    usage: &'a Usage,
+}
+
+impl World for Surroundings<'_> {
+    fn cpu_ms(&mut self) -> u64 {
+        let gone_ms = (self.usage.user_us + self.usage.system_us) / 1000;
+        gone_ms + tree::cpu_ms_below(std::process::id())
+    }
+
+    fn has_engine(&mut self) -> bool {
+        File::open(self.start.run_dir.join("run.lock"))
+            .and_then(|file| sys::is_locked(&file, Region::Whole))
+            .unwrap_or(false)
+    }
+}

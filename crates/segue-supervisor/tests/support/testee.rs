@@ -1,0 +1,3 @@
+fn main() {
+    segue_supervisor::main_hook();
+}
