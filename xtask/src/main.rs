@@ -1,4 +1,4 @@
-//! What builds, tests and measures Segue: `cargo xtask test | tidy | generate | bench`.
+//! What builds, tests and measures Segue: `cargo xtask test | setup | tidy | generate | bench`.
 //!
 //! It owns the order of the checks, the pinned versions of the tools they need, and the bars of
 //! the benchmark. It links none of Segue's crates: it knows them as text, as `cargo metadata`
@@ -33,6 +33,8 @@ struct Arguments {
 enum Verb {
     /// Install what the tests need, pinned, and run every check that CI runs.
     Test,
+    /// Install what the tests need, pinned, and run nothing.
+    Setup,
     /// Check the rules of style that no lint knows, and the arrows between crates.
     Tidy {
         /// Lower the numbers of the ratchet list to what the files are now; never raise one.
@@ -58,6 +60,7 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Test => test::run(),
+        Verb::Setup => test::setup(),
         Verb::Tidy { lower: true } => tidy::lower_ratchet(),
         Verb::Tidy { lower: false } => tidy::run(),
         Verb::Generate { check } => generate::run(check),

@@ -4,7 +4,7 @@
 //! for tests. nextest comes last: its summary is the one that CI reads. Security advisories are
 //! not checked: their database is a git repository that an offline builder does not reach.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -17,10 +17,7 @@ pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::new();
     steps.run("format", || command::run(cargo().args(["fmt", "--all", "--check"])))?;
     steps.run("tidy", tidy::run)?;
-    steps.run("install cargo-deny", || tools::ensure(&tools::DENY))?;
-    steps.run("install cargo-nextest", || tools::ensure(&tools::NEXTEST))?;
-    let venv = steps.run("install podcast packages", tools::podcast_venv)?;
-    let chromium = steps.run("install chromium", tools::chromium)?;
+    let Installed { venv, chromium } = install(&mut steps)?;
 
     steps.run("clippy", || {
         command::run(cargo().args([
@@ -53,6 +50,28 @@ pub(crate) fn run() -> Result<()> {
     })?;
     steps.finish();
     Ok(())
+}
+
+/// Installs what the tests need, and no more.
+pub(crate) fn setup() -> Result<()> {
+    let mut steps = Steps::new();
+    install(&mut steps)?;
+    steps.finish();
+    Ok(())
+}
+
+/// What the tests are told of by name.
+struct Installed {
+    venv: PathBuf,
+    chromium: PathBuf,
+}
+
+fn install(steps: &mut Steps) -> Result<Installed> {
+    steps.run("install cargo-deny", || tools::ensure(&tools::DENY))?;
+    steps.run("install cargo-nextest", || tools::ensure(&tools::NEXTEST))?;
+    let venv = steps.run("install podcast packages", tools::podcast_venv)?;
+    let chromium = steps.run("install chromium", tools::chromium)?;
+    Ok(Installed { venv, chromium })
 }
 
 /// What cargo-deny checks offline; `advisories` needs its database from the network.
