@@ -9,7 +9,7 @@ use std::ops::Range;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan};
 use serde::Serialize;
 
-/// No more diagnostics than this are kept for one file; the rest are counted.
+/// No more diagnostics than this are kept for one file.
 pub const DIAGNOSTICS_MAX: usize = 200;
 
 /// Whether a diagnostic stops a run.
@@ -298,8 +298,13 @@ impl Sink {
         });
     }
 
+    /// Whether more would be dropped, so that looking for them is not worth it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= DIAGNOSTICS_MAX
+    }
+
     pub(crate) fn push(&mut self, one: Diagnostic) {
-        if self.list.len() < DIAGNOSTICS_MAX {
+        if !self.is_full() {
             self.list.push(one);
         }
     }

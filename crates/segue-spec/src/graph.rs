@@ -58,7 +58,7 @@ impl Graph {
         let items = task.node.get("needs").map(Node::items).unwrap_or_default();
         let mut needs = Vec::with_capacity(items.len());
         for item in items {
-            let Some(name) = item.scalar() else { continue };
+            let Some(name) = item.scalar().filter(|_| !sink.is_full()) else { continue };
             let Some(&need) = self.by_id.get(name) else {
                 let message = format!("`{}` needs `{name}`, which is no task", task.id);
                 let same = tasks.iter().filter(|one| one.section == task.section);

@@ -29,6 +29,15 @@ mod templates;
 mod workflow;
 mod yaml;
 
+/// Reads YAML text by the same rules as a workflow, as JSON; for tools that validate one
+/// against [`schema`]. `None` if it is not valid.
+#[must_use]
+pub fn to_json(text: &str) -> Option<serde_json::Value> {
+    let mut sink = diagnostic::Sink::default();
+    let node = yaml::parse(text, &mut sink)?;
+    sink.list.is_empty().then(|| node.to_json())
+}
+
 pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics, Severity};
 pub use params::{ParamSpec, ParamType, SecretName};
 pub use schema::schema;

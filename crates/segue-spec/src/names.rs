@@ -66,6 +66,9 @@ impl<'a, 'n> Names<'a, 'n> {
     }
 
     fn one(&mut self, one: &Use<'n>) {
+        if self.sink.is_full() {
+            return;
+        }
         let source = one.node.text.as_str();
         let names = match one.form {
             Form::Expression => check_expression(source),

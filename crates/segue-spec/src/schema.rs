@@ -7,15 +7,30 @@ use crate::keys::{Key, Kind, MapKey, Object, Support, WORKFLOW};
 /// The JSON Schema (draft 2020-12) of a workflow file.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = object(&WORKFLOW);
+    let mut definitions = Map::new();
+    let mut schema = mapping(&WORKFLOW, &mut definitions);
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Segue workflow");
+    schema["$defs"] = Value::Object(definitions);
     schema
 }
 
-fn object(object: &Object) -> Value {
+/// A mapping by reference; its own schema goes to `definitions` once.
+fn object(object: &Object, definitions: &mut Map<String, Value>) -> Value {
+    let name = object.what.trim_start_matches("a ").trim_start_matches("an ");
+    let name = name.trim_start_matches("the ").replace(' ', "_").replace("'s", "");
+    if !definitions.contains_key(&name) {
+        // Holds the place, so that a mapping within itself ends here.
+        definitions.insert(name.clone(), Value::Null);
+        let schema = mapping(object, definitions);
+        definitions.insert(name.clone(), schema);
+    }
+    json!({"$ref": format!("#/$defs/{name}")})
+}
+
+fn mapping(object: &Object, definitions: &mut Map<String, Value>) -> Value {
     let properties: Map<String, Value> =
-        object.keys().map(|key| (key.name.to_owned(), property(key))).collect();
+        object.keys().map(|key| (key.name.to_owned(), property(key, definitions))).collect();
     let required: Vec<&str> =
         object.keys().filter(|key| key.required).map(|key| key.name).collect();
     let mut schema = json!({
@@ -33,8 +48,8 @@ fn object(object: &Object) -> Value {
     schema
 }
 
-fn property(key: &Key) -> Value {
-    let mut schema = kind(&key.kind);
+fn property(key: &Key, definitions: &mut Map<String, Value>) -> Value {
+    let mut schema = kind(&key.kind, definitions);
     if let Value::Object(map) = &mut schema {
         let help = match key.support {
             Support::No => format!("{} Not in this build.", key.help),
@@ -45,10 +60,41 @@ fn property(key: &Key) -> Value {
     schema
 }
 
-fn kind(of: &Kind) -> Value {
-    let scalar = || json!({"type": ["string", "number", "boolean"]});
+fn kind(of: &Kind, definitions: &mut Map<String, Value>) -> Value {
     match of {
-        Kind::Text | Kind::Template(_) | Kind::Shell(_) | Kind::Expression(_) => scalar(),
+        Kind::Late(inner) => match kind(inner, definitions) {
+            text if text["type"] == "string" => text,
+            other => json!({"anyOf": [other, {"type": "string", "pattern": "\\{\\{"}]}),
+        },
+        Kind::List(inner) => json!({"type": "array", "items": kind(inner, definitions)}),
+        Kind::Several(inner) => {
+            json!({"type": "array", "items": kind(inner, definitions), "minItems": 1})
+        }
+        Kind::OneOrMany(inner) => {
+            let one = kind(inner, definitions);
+            json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+        }
+        Kind::Map(inner, keys) => {
+            let values = kind(inner, definitions);
+            let mut schema = json!({"type": "object", "additionalProperties": values});
+            let names = if *keys == MapKey::Env { Kind::EnvName } else { Kind::Name };
+            schema["propertyNames"] = scalar(&names);
+            schema
+        }
+        Kind::Object(inner) => object(inner, definitions),
+        Kind::Nullable(inner) => json!({"anyOf": [kind(inner, definitions), {"type": "null"}]}),
+        Kind::OneOf(kinds) => {
+            let kinds: Vec<Value> = kinds.iter().map(|one| kind(one, definitions)).collect();
+            json!({"anyOf": kinds})
+        }
+        Kind::Any => json!({}),
+        _ => scalar(of),
+    }
+}
+
+/// The schema of a kind that holds no other.
+fn scalar(of: &Kind) -> Value {
+    match of {
         Kind::Name => json!({"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$"}),
         Kind::EnvName => json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
         Kind::Bool => json!({"type": "boolean"}),
@@ -56,33 +102,12 @@ fn kind(of: &Kind) -> Value {
         Kind::Number => json!({"type": "number"}),
         Kind::Duration | Kind::Size | Kind::Money => json!({"type": "string"}),
         Kind::Count => json!({"type": ["string", "integer"]}),
-        Kind::Late(inner) => match kind(inner) {
-            text if text["type"] == "string" => text,
-            other => json!({"anyOf": [other, {"type": "string", "pattern": "\\{\\{"}]}),
-        },
         Kind::Word(words) => json!({"enum": words}),
         Kind::Path(_) | Kind::File(_) | Kind::Glob(_) => json!({"type": "string", "minLength": 1}),
         Kind::Regex => json!({"type": "string", "format": "regex"}),
         Kind::Pointer => json!({"type": "string", "pattern": "^(/|$)"}),
         Kind::Schema => json!({"type": ["object", "boolean"]}),
-        Kind::List(inner) => json!({"type": "array", "items": kind(inner)}),
-        Kind::Several(inner) => json!({"type": "array", "items": kind(inner), "minItems": 1}),
-        Kind::OneOrMany(inner) => {
-            let one = kind(inner);
-            json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
-        }
-        Kind::Map(inner, keys) => {
-            let mut schema = json!({"type": "object", "additionalProperties": kind(inner)});
-            if *keys == MapKey::Env {
-                schema["propertyNames"] = kind(&Kind::EnvName);
-            } else if *keys != MapKey::Any {
-                schema["propertyNames"] = kind(&Kind::Name);
-            }
-            schema
-        }
-        Kind::Object(inner) => object(inner),
-        Kind::Nullable(inner) => json!({"anyOf": [kind(inner), {"type": "null"}]}),
-        Kind::OneOf(kinds) => json!({"anyOf": kinds.iter().map(kind).collect::<Vec<_>>()}),
-        Kind::Any => json!({}),
+        // Text in all its meanings; YAML writes some of it as numbers or booleans.
+        _ => json!({"type": ["string", "number", "boolean"]}),
     }
 }

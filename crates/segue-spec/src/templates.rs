@@ -11,7 +11,7 @@ fn blocks(source: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(start) = source[at..].find(['{']).map(|offset| at + offset) {
-        let close = match source[start..].as_bytes() {
+        let close = match &source.as_bytes()[start..] {
             [b'{', b'{', ..] => "}}",
             [b'{', b'%', ..] => "%}",
             [b'{', b'#', ..] => "#}",
@@ -32,7 +32,8 @@ fn blocks(source: &str) -> Vec<Range<usize>> {
 
 /// The code of an expression or of a template's blocks with every string blanked out.
 fn code(source: &str, is_expression: bool) -> String {
-    let blocks = if is_expression { vec![0..source.len()] } else { blocks(source) };
+    let all = 0..source.len();
+    let blocks = if is_expression { Vec::from([all]) } else { blocks(source) };
     let mut code: Vec<u8> = vec![b' '; source.len()];
     for block in blocks {
         let mut quote = None;

@@ -89,6 +89,16 @@ enum Body {
     Map { entries: Vec<(Key, Node)>, places: HashMap<String, usize>, key: Option<PendingKey> },
 }
 
+/// What a tag says of a value.
+#[derive(PartialEq, Eq)]
+enum Tagging {
+    None,
+    /// It is text, whatever it looks like.
+    Text,
+    /// Not a tag of the core schema.
+    Refused,
+}
+
 /// A key whose value is not there yet.
 struct PendingKey {
     key: Key,
@@ -116,17 +126,20 @@ impl<'t, 's> Builder<'t, 's> {
         match event {
             Event::DocumentStart(..) => self.start_document(&span),
             Event::Scalar(text, style, anchor, tag) => {
-                let tag_ok = self.check_tag(tag.as_deref(), &span);
-                let plain = style == ScalarStyle::Plain && !tag_ok.is_some_and(|tag| tag == "str");
-                self.scalar(text.into_owned(), plain, anchor, span)
+                let data = match self.check_tag(tag.as_deref(), &span) {
+                    Tagging::Refused => Data::Bad,
+                    Tagging::None if style == ScalarStyle::Plain => resolve(&text),
+                    Tagging::None | Tagging::Text => Data::Text,
+                };
+                self.scalar(text.into_owned(), data, anchor, span)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.check_tag(tag.as_deref(), &span);
-                self.open(Body::Seq(Vec::new()), anchor, &span, false)
+                let bad = self.check_tag(tag.as_deref(), &span) == Tagging::Refused;
+                self.open(Body::Seq(Vec::new()), anchor, &span, bad)
             }
             Event::MappingStart(style, anchor, tag) => {
-                self.check_tag(tag.as_deref(), &span);
-                let bad = style == StructureStyle::Flow && self.is_unquoted_template(&span);
+                let bad = self.check_tag(tag.as_deref(), &span) == Tagging::Refused
+                    || style == StructureStyle::Flow && self.is_unquoted_template(&span);
                 let body = Body::Map { entries: Vec::new(), places: HashMap::new(), key: None };
                 self.open(body, anchor, &span, bad)
             }
@@ -151,19 +164,21 @@ impl<'t, 's> Builder<'t, 's> {
         false
     }
 
-    /// Refuses tags that are not of the core schema; gives the core tag's name.
-    fn check_tag(&mut self, tag: Option<&Tag>, span: &Span) -> Option<String> {
-        let tag = tag?;
-        if let Some(name) = tag.core_suffix() {
-            return Some(name.to_owned());
+    /// Refuses tags that are not of the core schema.
+    fn check_tag(&mut self, tag: Option<&Tag>, span: &Span) -> Tagging {
+        let Some(tag) = tag else { return Tagging::None };
+        match tag.core_suffix() {
+            Some("str") => return Tagging::Text,
+            Some(_) => return Tagging::None,
+            None => {}
         }
         let message = format!("the tag `{}` means nothing here", tag.original());
         let help = "remove it; write a value that starts with `!` in quotes";
         self.sink.error("segue::spec::tag", span, message, "on this value", help);
-        None
+        Tagging::Refused
     }
 
-    fn scalar(&mut self, text: String, plain: bool, anchor: usize, span: Span) -> bool {
+    fn scalar(&mut self, text: String, data: Data, anchor: usize, span: Span) -> bool {
         if text.len() > VALUE_BYTES_MAX {
             let message = format!("a value is larger than {} MiB", VALUE_BYTES_MAX >> 20);
             let help = "move it to a file and let the task read it from there";
@@ -171,7 +186,6 @@ impl<'t, 's> Builder<'t, 's> {
             self.sink.error("segue::spec::too_large", &start, message, "this value", help);
             return false;
         }
-        let data = if plain { resolve(&text) } else { Data::Text };
         let cost = text.len() + NODE_BYTES;
         self.deliver(Node { data, text, span }, anchor, cost)
     }
@@ -281,9 +295,15 @@ impl<'t, 's> Builder<'t, 's> {
                 "`<<` merges nothing here",
                 "alias a whole value (`retry: *retry`), or put shared keys under `defaults`",
             );
+            if let Some(frame) = self.stack.last_mut() {
+                frame.bad = true;
+            }
             return self.pend(node, true);
         }
         if let Some(place) = places.get(&node.text) {
+            if self.sink.is_full() {
+                return self.pend(node, true);
+            }
             let first = &entries[*place].0.span;
             let line = self.text[..first.start].matches('\n').count() + 1;
             let message = format!("the key `{}` is given twice", node.text);

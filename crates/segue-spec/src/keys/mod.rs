@@ -137,8 +137,6 @@ pub(crate) enum MapKey {
     Env,
     /// Parameters.
     Param,
-    /// Anything.
-    Any,
 }
 
 pub(crate) const fn key(name: &'static str, kind: Kind, help: &'static str) -> Key {

@@ -42,7 +42,8 @@ const RETRY_TIMES: &[Key] = &[
     key("jitter", Kind::Bool, "Shorten each delay by up to half."),
 ];
 
-const RETRY_CLASS: Object = Object { what: "a retry", keys: &[RETRY_TIMES], one_of: &[] };
+const RETRY_CLASS: Object =
+    Object { what: "a retry of one class", keys: &[RETRY_TIMES], one_of: &[] };
 
 const RETRY: Object = Object {
     what: "a retry",

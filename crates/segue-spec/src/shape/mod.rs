@@ -4,13 +4,16 @@
 //! its quantity reads, its path stays inside. What a value *names* is collected as [`Use`]s
 //! for [`crate::names`]; tasks are collected for [`crate::graph`].
 
+mod files;
+mod task;
+
 use std::collections::BTreeMap;
 
 use segue_core::{Mode, Section, check_name};
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Severity, Sink};
-use crate::keys::{FileUse, Key, Kind, MapKey, Object, Place, Support, WORKFLOW};
+use crate::keys::{Key, Kind, MapKey, Object, Place, Support, WORKFLOW};
 use crate::nearest::{nearest, suggest};
 use crate::node::{self, Data, Node, Span, has_template};
 use crate::paths::Folder;
@@ -137,7 +140,10 @@ impl<'n, 'f> Shape<'n, 'f> {
             _ => {
                 let span = if node.span.is_empty() { at } else { &node.span };
                 let mapping = if what == "a mapping" { "" } else { ", a mapping" };
-                let message = format!("`{name}` must be {what}{mapping}, not {}", node.kind());
+                let message = match node.data {
+                    Data::Null => format!("`{name}` is empty; it must be {what}{mapping}"),
+                    _ => format!("`{name}` must be {what}{mapping}, not {}", node.kind()),
+                };
                 let help = format!("write {what} as `key: value` lines, indented below it");
                 self.error("segue::spec::wrong_type", span, message, node.kind(), help);
                 false
@@ -321,7 +327,6 @@ impl<'n, 'f> Shape<'n, 'f> {
 
     fn map_key(&mut self, key: &node::Key, keys: MapKey) {
         let (what, wrong) = match keys {
-            MapKey::Any => return,
             MapKey::Env => ("environment name", !is_env_name(&key.text)),
             MapKey::Name | MapKey::Param => ("name", check_name("name", &key.text).is_err()),
             MapKey::Task => ("task id", check_name("task", &key.text).is_err()),
@@ -330,7 +335,11 @@ impl<'n, 'f> Shape<'n, 'f> {
             && (key.text.contains('-') || key.text.starts_with(|c: char| c.is_ascii_digit()));
         if wrong {
             let message = format!("{:?} is not a valid {what}", shorten(&key.text));
-            let help = "use ASCII letters, digits, `_` and `-`, at most 128 of them".to_owned();
+            let help = match keys {
+                MapKey::Env => "use ASCII letters, digits and `_`, not first a digit",
+                _ => "use ASCII letters, digits, `_` and `-`, at most 128 of them",
+            };
+            let help = help.to_owned();
             self.error("segue::spec::bad_name", &key.span, message, "this name", help);
         } else if unreachable {
             let message = format!("templates cannot name a parameter called `{}`", key.text);
@@ -355,76 +364,6 @@ impl<'n, 'f> Shape<'n, 'f> {
                 let form = Form::Template(Mode::Text);
                 self.uses.push(Use { node, form, place: Place::Default, owner: None, param });
             }
-        }
-    }
-
-    /// What can be said of a task whose keys are all right by themselves.
-    fn task(&mut self, node: &Node, key: &node::Key) {
-        let pairs = [
-            ("shell", "run"),
-            ("prompt", "agent"),
-            ("prompt_file", "agent"),
-            ("with", "workflow"),
-            ("ready", "background"),
-        ];
-        for (one, other) in pairs {
-            let agent = other == "agent" && self.default_agent;
-            if let Some((found, _)) = node.entries().iter().find(|(key, _)| key.text == one)
-                && node.get(other).is_none()
-                && !agent
-            {
-                let message = format!("`{one}` means nothing without `{other}`");
-                let help = format!("add `{other}: …` to `{}`, or remove `{one}`", key.text);
-                self.error("segue::spec::one_of", &found.span, message, "on its own", help);
-            }
-        }
-        if node.get("agent").is_some() && node.get("prompt").is_none() {
-            if node.get("prompt_file").is_none() {
-                let message = format!("the agent of `{}` is asked nothing", key.text);
-                let help = "add `prompt: …` or `prompt_file: …`".to_owned();
-                self.error("segue::spec::missing_key", &key.span, message, "no prompt", help);
-            }
-        }
-        for gate in node.get("gates").map(Node::items).unwrap_or_default() {
-            self.gate(gate);
-        }
-        self.retry(node);
-    }
-
-    fn gate(&mut self, gate: &Node) {
-        let scored = gate.get("score").or_else(|| gate.get("judge")).is_some();
-        let rules = [
-            ("min", scored, "only `score` and `judge` have a least score"),
-            ("fresh", gate.get("files").is_some(), "only `files` can be fresh"),
-        ];
-        for (name, fits, why) in rules {
-            let found = gate.entries().iter().find(|(key, _)| key.text == name);
-            if let Some((key, _)) = found.filter(|_| !fits) {
-                let message = format!("`{name}` means nothing in this gate");
-                let help = format!("remove it: {why}");
-                self.error("segue::spec::one_of", &key.span, message, "on its own", help);
-            }
-        }
-        if scored && gate.get("min").is_none() {
-            let message = "a score passes from which value on?".to_owned();
-            let help = "add `min: 7.0` beside it; equality passes".to_owned();
-            self.error("segue::spec::missing_key", &gate.span, message, "no `min`", help);
-        }
-    }
-
-    fn retry(&mut self, task: &Node) {
-        let Some(retry) = task.get("retry") else { return };
-        let span = |name: &str| {
-            let value = retry.get(name)?;
-            let length = crate::quantity::duration(value.scalar()?, false).ok()?;
-            Some((length, value.span.clone()))
-        };
-        if let (Some((delay, _)), Some((most, at))) = (span("delay"), span("max_delay"))
-            && most < delay
-        {
-            let message = format!("`max_delay` ({most}) is shorter than `delay` ({delay})");
-            let help = "raise `max_delay`, or shorten `delay`".to_owned();
-            self.error("segue::spec::impossible", &at, message, "too short", help);
         }
     }
 
@@ -468,65 +407,6 @@ impl<'n, 'f> Shape<'n, 'f> {
             self.error("segue::spec::outside_folder", &node.span, message, label, help);
         }
         inside
-    }
-
-    fn file(&mut self, node: &'n Node, usage: FileUse, name: &str) {
-        if has_template(&node.text) {
-            self.names(node, Form::Template(Mode::Text), Place::Text);
-            return;
-        }
-        if !self.path(node, name, true) || self.texts.contains_key(&node.text) {
-            return;
-        }
-        let text = match (self.files)(&node.text) {
-            Ok(text) => text,
-            Err(why) => {
-                let message = format!("cannot read the file `{}`: {why}", node.text);
-                let help =
-                    format!("`{name}` is relative to the workflow's folder; create it there");
-                let label = "names this file";
-                return self.error("segue::spec::missing_file", &node.span, message, label, help);
-            }
-        };
-        match usage {
-            FileUse::Schema => self.schema_file(node, &text),
-            FileUse::Prompt => {
-                if let Err(error) = segue_core::check_template(&text, Mode::Text) {
-                    let message =
-                        format!("the prompt in `{}` is not a template: {error}", node.text);
-                    let help = "write braces that are meant as text inside `{% raw %}`".to_owned();
-                    let label = "in this file";
-                    self.error("segue::spec::template", &node.span, message, label, help);
-                }
-            }
-            FileUse::Env | FileUse::Other => return,
-        }
-        self.texts.insert(node.text.clone(), text);
-    }
-
-    fn schema_file(&mut self, node: &'n Node, text: &str) {
-        let mut sink = Sink::default();
-        let schema = crate::yaml::parse(text, &mut sink);
-        let wrong = match (&schema, sink.list.first()) {
-            (_, Some(one)) => Some(one.message.clone()),
-            (Some(schema), None) => crate::scalar::schema_problem(schema).map(|(_, why)| why),
-            (None, None) => Some("it is empty".to_owned()),
-        };
-        if let Some(why) = wrong {
-            let message = format!("`{}` is not a JSON Schema: {why}", node.text);
-            let help = "correct that file; a schema is a JSON object".to_owned();
-            return self.error("segue::spec::schema", &node.span, message, "this file", help);
-        }
-        let value = schema.as_ref().map(Node::to_json).unwrap_or_default();
-        self.schemas.insert(node.text.clone(), value);
-    }
-
-    fn schema(&mut self, node: &Node, name: &str) {
-        if let Some((span, why)) = crate::scalar::schema_problem(node) {
-            let message = format!("`{name}` is not a JSON Schema: {why}");
-            let help = "see json-schema.org for the keywords and what they take".to_owned();
-            self.error("segue::spec::schema", &span, message, "here", help);
-        }
     }
 }
 
