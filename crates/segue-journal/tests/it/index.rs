@@ -162,3 +162,28 @@ fn changes_of_others_are_seen_and_own_ones_are_not() {
     other.record_run(&summary).unwrap();
     assert_ne!(index.changes_by_others().unwrap(), before);
 }
+
+#[test]
+fn many_who_find_the_damage_at_once_put_it_aside_once() {
+    let (scene, index) = indexed(3);
+    drop(index);
+    fs::write(database(&scene), [0x5a; 8192]).unwrap();
+    let store = &scene.store;
+    let renamed = std::thread::scope(|scope| {
+        let opened: Vec<_> = (0..8).map(|_| scope.spawn(|| Index::open(store).unwrap())).collect();
+        let opened: Vec<_> = opened.into_iter().map(|thread| thread.join().unwrap()).collect();
+        opened
+            .into_iter()
+            .filter(|(_, renamed)| renamed.is_some())
+            .map(|(mut index, _)| assert_eq!(index.runs(&RunFilter::default()).unwrap().len(), 3))
+            .count()
+    });
+    assert_eq!(renamed, 1);
+    let kept = fs::read_dir(store.root()).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        let name = name.to_str().unwrap();
+        // Each may have its log beside it.
+        name.starts_with("segue.db.damaged-") && name.ends_with('Z')
+    });
+    assert_eq!(kept.count(), 1);
+}
