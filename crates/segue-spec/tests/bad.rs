@@ -23,7 +23,7 @@ fn diagnose(source: &Source) -> Vec<Diagnostics> {
     let mut all = vec![workflow.warnings().clone(), workflow.unsupported().clone()];
     let first = source.text.lines().next().unwrap_or_default();
     if let Some(request) = first.strip_prefix("# plan: ") {
-        let request: RunRequest = serde_json::from_str(request).unwrap();
+        let request: RunRequest = serde_json::from_str(request).expect("a request");
         let context = LowerContext {
             run_id: "x-1".to_owned(),
             started_at_local: "2026-11-25T11:27:46+01:00".to_owned(),
