@@ -18,6 +18,8 @@ pub(crate) struct Graph {
     names: BTreeMap<TaskId, TaskIndex>,
     dependents: Vec<Vec<TaskIndex>>,
     depth: Vec<u32>,
+    stages: BTreeMap<u32, Vec<TaskIndex>>,
+    sections: BTreeMap<Section, Vec<TaskIndex>>,
 }
 
 impl Graph {
@@ -44,10 +46,27 @@ impl Graph {
                 }
             }
         }
-        Self { names, dependents, depth }
+        let (mut stages, mut sections) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
+        for (index, task) in plan.tasks.iter().enumerate() {
+            if let (Section::Main, Some(stage)) = (task.section, task.stage) {
+                stages.entry(stage).or_default().push(index);
+            }
+            sections.entry(task.section).or_insert_with(Vec::new).push(index);
+        }
+        Self { names, dependents, depth, stages, sections }
     }
 
-    pub(crate) fn position(&self, id: &TaskId) -> Option<TaskIndex> {
+    /// The tasks of a stage of the main section.
+    pub(crate) fn stage(&self, stage: u32) -> &[TaskIndex] {
+        self.stages.get(&stage).map_or(&[], Vec::as_slice)
+    }
+
+    /// The tasks of a section.
+    pub(crate) fn section(&self, section: Section) -> &[TaskIndex] {
+        self.sections.get(&section).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn position(&self, id: &str) -> Option<TaskIndex> {
         self.names.get(id).copied()
     }
 
@@ -111,6 +130,8 @@ pub(crate) struct Index {
     pub(crate) retries: BTreeSet<(Timestamp, TaskIndex)>,
     /// When to ask what became of an attempt.
     pub(crate) backstops: BTreeSet<(Timestamp, TaskIndex)>,
+    /// The same by task.
+    armed: Vec<Option<Timestamp>>,
     /// Tasks to look at.
     pub(crate) dirty: BTreeSet<TaskIndex>,
     /// Needs that have not ended, by task.
@@ -124,7 +145,8 @@ pub(crate) struct Index {
 impl Index {
     /// From scratch, everything to be looked at.
     pub(crate) fn build(plan: &Plan, graph: &Graph, state: &RunState) -> Self {
-        let mut index = Self { unmet: vec![0; plan.tasks.len()], ..Self::default() };
+        let count = plan.tasks.len();
+        let mut index = Self { unmet: vec![0; count], armed: vec![None; count], ..Self::default() };
         for (i, task) in plan.tasks.iter().enumerate() {
             let left = |need: &&TaskIndex| !state.tasks[**need].status.is_final();
             let unmet = task.needs.iter().filter(left).count();
@@ -140,6 +162,42 @@ impl Index {
             index.dirty.insert(i);
         }
         index
+    }
+
+    /// Whether this index, settled, agrees with one built `from_scratch`.
+    ///
+    /// It may know more of two things: idle tasks that were admitted stand in `ready`, and so do
+    /// retries whose time has come. A backstop may have been set anew.
+    pub(crate) fn same_as(&self, from_scratch: &Self, state: &RunState) -> Result<(), String> {
+        let counts = |index: &Self| (index.cleared, index.running, index.doubtful);
+        if counts(self) != counts(from_scratch) {
+            let (kept, built) = (counts(self), counts(from_scratch));
+            return Err(format!("cleared, running, doubtful are {built:?}, not {kept:?}"));
+        }
+        if self.unmet != from_scratch.unmet {
+            return Err(format!("unmet is {:?}, not {:?}", from_scratch.unmet, self.unmet));
+        }
+        if (&self.stages, &self.sections) != (&from_scratch.stages, &from_scratch.sections) {
+            return Err("stages or sections differ".to_owned());
+        }
+        let tasks = |set: &BTreeSet<(Timestamp, TaskIndex)>| -> BTreeSet<TaskIndex> {
+            set.iter().map(|&(_, i)| i).collect()
+        };
+        if tasks(&self.backstops) != tasks(&from_scratch.backstops) {
+            return Err("backstops differ".to_owned());
+        }
+        let mut ready = self.ready.clone();
+        ready.retain(|key| !from_scratch.ready.contains(key));
+        let due: BTreeSet<TaskIndex> = ready.iter().map(|key| key.2).collect();
+        let idle = |i: &&TaskIndex| state.tasks[**i].status == TaskStatus::Pending;
+        let retries: BTreeSet<TaskIndex> =
+            due.iter().filter(|i| !idle(i)).copied().chain(tasks(&self.retries)).collect();
+        if self.ready.len() - due.len() != from_scratch.ready.len()
+            || retries != tasks(&from_scratch.retries)
+        {
+            return Err(format!("ready is {:?}, retries are {:?}", self.ready, self.retries));
+        }
+        Ok(())
     }
 
     /// Takes in that a task's role changed.
@@ -186,7 +244,9 @@ impl Index {
             }
             Role::Running(backstop) => {
                 self.running += 1;
-                self.backstops.extend(backstop.map(|at| (at, key.2)));
+                if let Some(at) = backstop {
+                    self.arm(key.2, at);
+                }
             }
             Role::Doubtful => self.doubtful += 1,
             Role::Retry(until) => {
@@ -196,13 +256,26 @@ impl Index {
         }
     }
 
+    /// Sets when to ask what became of a task's attempt.
+    pub(crate) fn arm(&mut self, i: TaskIndex, at: Timestamp) {
+        self.disarm(i);
+        self.armed[i] = Some(at);
+        self.backstops.insert((at, i));
+    }
+
+    fn disarm(&mut self, i: TaskIndex) {
+        if let Some(at) = self.armed[i].take() {
+            self.backstops.remove(&(at, i));
+        }
+    }
+
     fn leave(&mut self, key: ReadyKey, role: Role) {
         self.ready.remove(&key);
         match role {
             Role::Cleared => self.cleared -= 1,
             Role::Running(_) => {
                 self.running -= 1;
-                self.backstops.retain(|&(_, i)| i != key.2);
+                self.disarm(key.2);
             }
             Role::Doubtful => self.doubtful -= 1,
             Role::Retry(until) => {

@@ -31,11 +31,10 @@ use std::sync::Arc;
 
 use crate::index::{Graph, Index, Role};
 use crate::retry::{self, Next};
-use crate::state::{AttemptStep, Phase, RunState, STATE_VERSION, TaskEntry, task_of};
+use crate::state::{AttemptStep, Phase, RunState, STATE_VERSION, task_of};
 use crate::{
     AttemptId, AttemptReport, Effect, Event, FailureClass, Input, Millis, Ordered, Outcome, Output,
-    Plan, Recorded, Resume, ResumeScope, Seq, StopReason, TaskIndex, TaskStatus, Teardown,
-    TimeLimit, Timestamp,
+    Plan, Recorded, Seq, StopReason, TaskIndex, Teardown, TimeLimit, Timestamp,
 };
 
 /// How long after a backstop the scheduler asks again.
@@ -92,8 +91,9 @@ impl Scheduler {
         let graph = Graph::new(&plan);
         let mut state = RunState::new(plan.tasks.len());
         for Recorded { seq, at, event } in events {
+            let index = task_of(&event).and_then(|id| graph.position(id.as_str()));
             state
-                .apply(seq, at, &event, |id| graph.position(id))
+                .apply(seq, at, &event, index, |id| graph.position(id.as_str()))
                 .map_err(|illegal| CorruptJournal { seq, reason: illegal.to_string() })?;
         }
         Ok(Self::assemble(plan, state))
@@ -133,7 +133,16 @@ impl Scheduler {
     /// The place of a task in the plan.
     #[must_use]
     pub fn position(&self, id: &crate::TaskId) -> Option<TaskIndex> {
-        self.graph.position(id)
+        self.graph.position(id.as_str())
+    }
+
+    /// Compares the index with one built from scratch, for tests: `Err` names the difference.
+    ///
+    /// # Errors
+    /// If they differ where they must not.
+    #[doc(hidden)]
+    pub fn check_index(&self) -> Result<(), String> {
+        self.index.same_as(&Index::build(&self.plan, &self.graph, &self.state), &self.state)
     }
 
     /// When [`Input::TimerFired`] is due at the latest; `None` if nothing waits for time.
@@ -145,8 +154,13 @@ impl Scheduler {
         let retry = self.index.retries.first().map(|&(at, _)| at);
         let retry = retry.filter(|_| !self.state.stop.is_some_and(|stop| stop.interrupts()));
         let backstop = self.index.backstops.first().map(|&(at, _)| at);
-        let run = self.state.stop.is_none().then(|| self.run_deadline());
+        let run = self.timed().then(|| self.run_deadline());
         [retry, backstop, run].into_iter().flatten().min()
+    }
+
+    /// Whether the run's time limit still has something to end.
+    fn timed(&self) -> bool {
+        !self.state.stop.is_some_and(|stop| stop.blocks(self.state.section))
     }
 
     /// When the run's time is up.
@@ -175,7 +189,7 @@ impl Scheduler {
             Input::Refused { attempt, message } => self.refused(attempt, message),
             Input::Stop { task: None, reason, at_once } => self.stop_run(reason, at_once),
             Input::Stop { task: Some(task), reason, at_once } => {
-                if let Some(index) = self.graph.position(&task) {
+                if let Some(index) = self.graph.position(task.as_str()) {
                     self.stop_task(index, reason, at_once);
                 }
             }
@@ -194,11 +208,11 @@ impl Scheduler {
     /// Records an event: the only way in which the state changes.
     pub(crate) fn record(&mut self, event: Event) {
         let seq = self.state.last_seq + 1;
-        let index = task_of(&event).and_then(|id| self.graph.position(id));
+        let index = task_of(&event).and_then(|id| self.graph.position(id.as_str()));
         let rebuild = matches!(event, Event::RunStarted { .. } | Event::RunResumed { .. });
         let before = index.map(|i| Role::of(&self.plan, i, &self.state.tasks[i]));
         self.state
-            .apply(seq, self.now, &event, |id| self.graph.position(id))
+            .apply(seq, self.now, &event, index, |id| self.graph.position(id.as_str()))
             .expect("the scheduler records only events that follow on its own state");
         if let (Some(i), Some(before)) = (index, before) {
             let after = Role::of(&self.plan, i, &self.state.tasks[i]);
@@ -225,8 +239,8 @@ impl Scheduler {
     }
 
     /// The step of `attempt`, if it is the current one of its task.
-    fn step(&self, attempt: &AttemptId) -> Option<&AttemptStep> {
-        let index = self.graph.position(&attempt.task)?;
+    pub(crate) fn step(&self, attempt: &AttemptId) -> Option<&AttemptStep> {
+        let index = self.graph.position(attempt.task.as_str())?;
         let current = self.state.tasks[index].attempt.as_ref()?;
         (current.number == attempt.number).then_some(&current.step)
     }
@@ -237,7 +251,10 @@ impl Scheduler {
         if !self.step(&attempt).is_some_and(begun) {
             return;
         }
-        let Some(index) = self.graph.position(&attempt.task) else { return };
+        let Some(index) = self.graph.position(attempt.task.as_str()) else { return };
+        if report.class.is_none() {
+            report.class = report.outcome.class_at_least();
+        }
         if report.class.is_none() {
             self.judge(index, &mut report);
         }
@@ -283,15 +300,20 @@ impl Scheduler {
         let task = self.plan.tasks[index].id.clone();
         let run = self.state.run.as_ref();
         match retry::next(&self.plan, index, entry, report, class, run) {
-            Next::Retry(delay) => {
+            Next::Retry(_) | Next::Feedback
+                if self.ended_by(index).is_some_and(|reason| reason != StopReason::RunTimeout) =>
+            {
+                self.record(Event::TaskCancelled { task });
+            }
+            Next::Retry(delay) if self.ended_by(index).is_none() => {
                 let until = self.now + delay;
                 self.record(Event::RetryScheduled { task, until, class, feedback: false });
             }
-            Next::Feedback => {
+            Next::Feedback if self.ended_by(index).is_none() => {
                 let until = self.now;
                 self.record(Event::RetryScheduled { task, until, class, feedback: true });
             }
-            Next::Fail => {
+            _ => {
                 let message = if report.message.is_empty() {
                     report.outcome.to_string()
                 } else {
@@ -312,32 +334,12 @@ impl Scheduler {
         }
     }
 
-    fn reattached(&mut self, attempt: AttemptId) {
-        if self.step(&attempt) != Some(&AttemptStep::Doubtful) {
-            return;
-        }
-        let index = self.graph.position(&attempt.task).expect("its step was found by its task");
-        self.record(Event::AttemptDispatched { attempt: attempt.clone() });
-        let section = self.plan.tasks[index].section;
-        if let Some(stop) = self.state.stop.filter(|stop| stop.blocks(section)) {
-            let (reason, at_once) = (stop.reason, stop.at_once);
-            self.order(Effect::StopAttempt { attempt, reason, at_once });
-        }
-    }
-
-    fn never_started(&mut self, attempt: AttemptId) {
-        let begun =
-            |step: &AttemptStep| matches!(step, AttemptStep::Dispatched(_) | AttemptStep::Doubtful);
-        if self.step(&attempt).is_some_and(begun) {
-            self.record(Event::AttemptRecalled { attempt });
-        }
-    }
-
     fn refused(&mut self, attempt: AttemptId, message: String) {
         if !self.step(&attempt).is_some_and(|step| matches!(step, AttemptStep::Asked(_))) {
             return;
         }
-        let index = self.graph.position(&attempt.task).expect("its step was found by its task");
+        let index =
+            self.graph.position(attempt.task.as_str()).expect("its step was found by its task");
         let mut report = never_ran(Outcome::SpawnFailed {
             kind: "refused".to_owned(),
             message: message.clone(),
@@ -347,114 +349,6 @@ impl Scheduler {
         self.end_attempt(index, attempt, report);
     }
 
-    fn stop_run(&mut self, reason: StopReason, at_once: bool) {
-        if let Some(stop) = self.state.stop
-            && stop.reason != StopReason::FailFast
-            && (stop.at_once || !at_once)
-            && stop.blocks(self.state.section)
-        {
-            return;
-        }
-        self.record(Event::StopRequested { task: None, reason, at_once });
-        let Some(stop) = self.state.stop else { return };
-        let plan = Arc::clone(&self.plan);
-        for (index, task) in plan.tasks.iter().enumerate() {
-            let entry = &self.state.tasks[index];
-            if !stop.blocks(task.section) || entry.status.is_final() {
-                continue;
-            }
-            match entry.attempt.clone() {
-                Some(attempt) if matches!(attempt.step, AttemptStep::Dispatched(_)) => {
-                    let attempt = self.attempt_id(index, attempt.number);
-                    self.order(Effect::StopAttempt { attempt, reason, at_once });
-                }
-                Some(attempt) if attempt.step == AttemptStep::Doubtful => {}
-                _ if stop.interrupts() => {}
-                _ => self.cancel_idle(index, reason),
-            }
-        }
-    }
-
-    fn stop_task(&mut self, index: TaskIndex, reason: StopReason, at_once: bool) {
-        let entry = &self.state.tasks[index];
-        if entry.status.is_final() {
-            return;
-        }
-        let id = self.plan.tasks[index].id.clone();
-        let number = entry.attempt.as_ref().map(|attempt| (attempt.number, attempt.step.clone()));
-        self.record(Event::StopRequested { task: Some(id), reason, at_once });
-        match number {
-            Some((number, AttemptStep::Dispatched(_))) => {
-                let attempt = self.attempt_id(index, number);
-                self.order(Effect::StopAttempt { attempt, reason, at_once });
-            }
-            Some((_, AttemptStep::Doubtful)) => {}
-            _ => self.cancel_idle(index, reason),
-        }
-    }
-
-    /// Cancels a task none of whose attempts runs.
-    pub(crate) fn cancel_idle(&mut self, index: TaskIndex, reason: StopReason) {
-        if let Some(current) = &self.state.tasks[index].attempt {
-            let attempt = self.attempt_id(index, current.number);
-            let report = Box::new(never_ran(Outcome::Cancelled { reason }));
-            self.record(Event::AttemptEnded { attempt: attempt.clone(), report });
-            if self.plan.tasks[index].group.is_some() {
-                self.order(Effect::Release { attempt });
-            }
-        }
-        let task = self.plan.tasks[index].id.clone();
-        self.record(Event::TaskCancelled { task });
-    }
-
-    fn resume(&mut self, resume: Resume) {
-        let Resume { scope, request, slots, segue } = resume;
-        let reset = self.to_reset(&scope);
-        let reset = reset.into_iter().map(|i| self.plan.tasks[i].id.clone()).collect();
-        let digest = self.plan.digest.clone();
-        self.record(Event::RunResumed { reset, request, slots, digest, segue });
-        for index in 0..self.plan.tasks.len() {
-            let Some(current) = self.state.tasks[index].attempt.clone() else { continue };
-            let attempt = self.attempt_id(index, current.number);
-            match current.step {
-                AttemptStep::Doubtful => {
-                    self.order(Effect::Reattach { attempt, number: current.seq });
-                }
-                AttemptStep::Asked(wants) => self.order(Effect::Ask { attempt, wants }),
-                _ => {}
-            }
-        }
-    }
-
-    /// Which tasks start over: see [`ResumeScope`]. The tasks after the DAG start over with it.
-    fn to_reset(&self, scope: &ResumeScope) -> Vec<TaskIndex> {
-        let tasks = &self.plan.tasks;
-        let held = |i: TaskIndex, entry: &TaskEntry| {
-            tasks[i].retry.never && entry.attempts > 0 && entry.status != TaskStatus::Succeeded
-        };
-        let mut chosen = vec![false; tasks.len()];
-        for (i, entry) in self.state.tasks.iter().enumerate() {
-            let over = entry.status.is_final() && entry.status != TaskStatus::Succeeded;
-            chosen[i] = over && !held(i, entry);
-        }
-        if let ResumeScope::From(from) = scope {
-            let mut queue: Vec<TaskIndex> = self.graph.position(from).into_iter().collect();
-            let mut seen = vec![false; tasks.len()];
-            while let Some(i) = queue.pop() {
-                if !std::mem::replace(&mut seen[i], true) {
-                    chosen[i] = self.state.tasks[i].status.is_final();
-                    queue.extend(self.graph.dependents(i));
-                }
-            }
-        }
-        let main = |i: TaskIndex| tasks[i].section == crate::Section::Main;
-        let again = (0..tasks.len()).any(|i| main(i) && chosen[i]);
-        for (i, entry) in self.state.tasks.iter().enumerate() {
-            chosen[i] |= again && !main(i) && entry.status.is_final();
-        }
-        (0..tasks.len()).filter(|&i| chosen[i]).collect()
-    }
-
     /// Moves due retries to the ready ones, asks about overdue attempts, ends an overdue run.
     fn fire_due(&mut self) {
         while let Some(&(at, index)) = self.index.retries.first() {
@@ -462,27 +356,30 @@ impl Scheduler {
                 break;
             }
             self.index.retries.pop_first();
-            self.index.ready.insert(self.graph.key(&self.plan, index));
+            if self.plan.tasks[index].group.is_none() {
+                self.index.ready.insert(self.graph.key(&self.plan, index));
+            } else if self.stop_asked(index).is_none() {
+                self.ask(index);
+            }
         }
         while let Some(&(at, index)) = self.index.backstops.first() {
             if at > self.now {
                 break;
             }
-            self.index.backstops.pop_first();
-            self.index.backstops.insert((self.now + BACKSTOP_AGAIN, index));
+            self.index.arm(index, self.now + BACKSTOP_AGAIN);
             if let Some(current) = &self.state.tasks[index].attempt {
                 let (number, seq) = (current.number, current.seq);
                 let attempt = self.attempt_id(index, number);
                 self.order(Effect::Reattach { attempt, number: seq });
             }
         }
-        if self.state.stop.is_none() && self.now >= self.run_deadline() {
+        if self.timed() && self.now >= self.run_deadline() {
             self.stop_run(StopReason::RunTimeout, false);
         }
     }
 }
 
 /// The report of an attempt that no process was made for.
-fn never_ran(outcome: Outcome) -> AttemptReport {
+pub(crate) fn never_ran(outcome: Outcome) -> AttemptReport {
     AttemptReport::bare(outcome, Some(FailureClass::Cancelled), Teardown::None)
 }

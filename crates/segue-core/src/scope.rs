@@ -21,10 +21,17 @@ pub fn run_scope(
     names: &BTreeSet<String>,
     status: RunStatus,
 ) -> Value {
-    let failed = plan.tasks.iter().zip(&state.tasks).find_map(|(task, entry)| {
-        let (class, message) = entry.failure.as_ref().filter(|_| !task.optional)?;
-        Some(json!({"task": task.id, "class": class, "message": message}))
-    });
+    run_scope_with(plan, state, names, status, |id| plan.position(id))
+}
+
+/// As [`run_scope`], with a faster way to a task's place.
+pub(crate) fn run_scope_with(
+    plan: &Plan,
+    state: &RunState,
+    names: &BTreeSet<String>,
+    status: RunStatus,
+    position: impl Fn(&str) -> Option<TaskIndex>,
+) -> Value {
     json!({
         "params": plan.params,
         "run": {
@@ -32,11 +39,11 @@ pub fn run_scope(
             "workflow": plan.workflow,
             "started_at": state.started_at.to_string(),
             "status": status,
-            "failure": failed,
-            "cost": cost(state),
+            "failure": failure(plan, state, names),
+            "cost": state.cost.unwrap_or_default().dollars(),
             "duration": state.last_at.since(state.started_at).as_secs_f64(),
         },
-        "tasks": tasks(plan, state, names),
+        "tasks": tasks(plan, state, names, position),
     })
 }
 
@@ -49,8 +56,19 @@ pub fn task_scope(
     index: TaskIndex,
     names: &BTreeSet<String>,
 ) -> Value {
+    task_scope_with(plan, state, index, names, |id| plan.position(id))
+}
+
+/// As [`task_scope`], with a faster way to a task's place.
+pub(crate) fn task_scope_with(
+    plan: &Plan,
+    state: &RunState,
+    index: TaskIndex,
+    names: &BTreeSet<String>,
+    position: impl Fn(&str) -> Option<TaskIndex>,
+) -> Value {
     let entry = &state.tasks[index];
-    let mut scope = run_scope(plan, state, names, state.status());
+    let mut scope = run_scope_with(plan, state, names, state.status(), position);
     scope["task"] = json!({"id": plan.tasks[index].id, "attempt": entry.attempts.max(1)});
     scope["previous"] = entry.last.as_deref().map_or(Value::Null, previous);
     scope
@@ -64,21 +82,37 @@ pub fn output_scope(mut scope: Value, report: &AttemptReport) -> Value {
     scope
 }
 
-fn tasks(plan: &Plan, state: &RunState, names: &BTreeSet<String>) -> Value {
+fn tasks(
+    plan: &Plan,
+    state: &RunState,
+    names: &BTreeSet<String>,
+    position: impl Fn(&str) -> Option<TaskIndex>,
+) -> Value {
     let mut named = Map::new();
-    let all = names.contains("tasks");
-    for (task, entry) in plan.tasks.iter().zip(&state.tasks) {
-        let id = task.id.as_str();
-        let path = || format!("tasks.{id}");
-        if all || names.iter().any(|name| is_below(name, &path())) {
-            named.insert(id.to_owned(), task_value(entry));
-        }
+    let mut put = |index: TaskIndex| {
+        named.insert(plan.tasks[index].id.to_string(), task_value(&state.tasks[index]));
+    };
+    if names.contains("tasks") {
+        (0..plan.tasks.len()).for_each(&mut put);
+    } else {
+        let ids = names.iter().filter_map(|name| name.strip_prefix("tasks.")?.split('.').next());
+        ids.filter_map(position).for_each(&mut put);
     }
     Value::Object(named)
 }
 
-fn is_below(name: &str, path: &str) -> bool {
-    name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+/// The first task to fail, if any of `names` reaches it.
+fn failure(plan: &Plan, state: &RunState, names: &BTreeSet<String>) -> Value {
+    let reaches = |name: &String| name == "run" || name.starts_with("run.failure");
+    if !names.iter().any(reaches) {
+        return Value::Null;
+    }
+    let mut tasks = plan.tasks.iter().zip(&state.tasks);
+    let failed = tasks.find_map(|(task, entry)| {
+        let (class, message) = entry.failure.as_ref().filter(|_| !task.optional)?;
+        Some(json!({"task": task.id, "class": class, "message": message}))
+    });
+    failed.unwrap_or(Value::Null)
 }
 
 fn task_value(entry: &TaskEntry) -> Value {
@@ -112,9 +146,4 @@ fn outputs(report: &AttemptReport) -> Value {
 /// An absent value is an empty object, so that `tasks.T.result.x | default(0)` works.
 fn stored_or_empty(value: Option<&Stored>) -> Value {
     value.map_or_else(|| json!({}), Stored::to_value)
-}
-
-fn cost(state: &RunState) -> f64 {
-    let costs = state.tasks.iter().filter_map(|entry| entry.last.as_deref()?.cost);
-    costs.map(crate::Usd::dollars).sum()
 }

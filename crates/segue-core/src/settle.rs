@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::plan::Value;
 use crate::scheduler::Scheduler;
+use crate::scope::{run_scope_with, task_scope_with};
 use crate::state::AttemptStep;
 use crate::{
     AttemptId, AttemptReport, Effect, Event, Expression, ExpressionError, Failure, FailureClass,
     Finding, GateCheck, OnBusy, Ordered, RunStatus, Section, SkipReason, StopReason, Task,
-    TaskIndex, TaskStatus, Wants, When, check_expression, evaluate, output_scope, run_scope,
-    task_scope, truthy,
+    TaskEntry, TaskIndex, TaskStatus, Wants, When, check_expression, evaluate, output_scope,
+    truthy,
 };
 
 /// How many ready attempts are cleared ahead of free slots.
@@ -146,16 +147,25 @@ impl Scheduler {
                 Err(error) => return self.fail_to_evaluate(index, "skip_if", condition, &error),
             }
         }
-        let Some(group) = &task.group else {
+        if task.group.is_some() {
+            self.ask(index);
+        } else {
             self.index.ready.insert(self.graph.key(&self.plan, index));
-            return;
-        };
+        }
+    }
+
+    /// Asks the arbiter for a grant for the next attempt of a task with a concurrency group.
+    pub(crate) fn ask(&mut self, index: TaskIndex) {
+        let plan = Arc::clone(&self.plan);
+        let Some(group) = &plan.tasks[index].group else { return };
         match self.control(index, &group.key) {
             Ok(key) => {
                 let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
                 let reject = group.on_busy == OnBusy::Reject;
                 let wants = Wants { group: key, max: group.max, reject };
-                self.ask(index, wants);
+                let attempt = self.attempt_id(index, self.state.tasks[index].attempts + 1);
+                self.record(Event::GrantAsked { attempt: attempt.clone(), wants: wants.clone() });
+                self.order(Effect::Ask { attempt, wants });
             }
             Err(error) => {
                 self.fail_to_evaluate(index, "concurrency_group.key", &group.key, &error);
@@ -163,15 +173,14 @@ impl Scheduler {
         }
     }
 
-    fn ask(&mut self, index: TaskIndex, wants: Wants) {
-        let attempt = self.attempt_id(index, self.state.tasks[index].attempts + 1);
-        self.record(Event::GrantAsked { attempt: attempt.clone(), wants: wants.clone() });
-        self.order(Effect::Ask { attempt, wants });
+    fn scope_of(&self, index: TaskIndex, names: &BTreeSet<String>) -> Value {
+        let position = |id: &str| self.graph.position(id);
+        task_scope_with(&self.plan, &self.state, index, names, position)
     }
 
     fn control(&self, index: TaskIndex, source: &Expression) -> Result<Value, ExpressionError> {
         let names = check_expression(&source.0)?;
-        evaluate(&source.0, &task_scope(&self.plan, &self.state, index, &names))
+        evaluate(&source.0, &self.scope_of(index, &names))
     }
 
     fn fail_to_evaluate(
@@ -190,7 +199,7 @@ impl Scheduler {
         for gate in &self.plan.tasks[index].gates {
             let GateCheck::Score { expression, min } = &gate.check else { continue };
             let value = check_expression(&expression.0).and_then(|names| {
-                let scope = task_scope(&self.plan, &self.state, index, &names);
+                let scope = self.scope_of(index, &names);
                 evaluate(&expression.0, &output_scope(scope, report))
             });
             let number = value.as_ref().ok().and_then(number);
@@ -221,9 +230,7 @@ impl Scheduler {
             && self.state.stage.is_none_or(|open| open < stage)
         {
             self.record(Event::StageOpened { stage });
-            let plan = Arc::clone(&self.plan);
-            let of_stage = |i: &TaskIndex| plan.tasks[*i].stage == Some(stage);
-            self.index.dirty.extend((0..plan.tasks.len()).filter(of_stage));
+            self.index.dirty.extend(self.graph.stage(stage));
             return true;
         }
         let section = self.state.section;
@@ -247,30 +254,23 @@ impl Scheduler {
             Section::OnFailure => failed && !cancelled,
         };
         self.record(Event::SectionOpened { section: next });
-        let plan = Arc::clone(&self.plan);
-        for (index, task) in plan.tasks.iter().enumerate() {
-            if task.section != next || self.state.tasks[index].status.is_final() {
-                continue;
-            }
-            if entered {
-                self.index.dirty.insert(index);
-            } else {
-                self.skip(task, SkipReason::SectionNotEntered);
+        self.index.dirty.extend(self.graph.section(next));
+        if !entered {
+            let plan = Arc::clone(&self.plan);
+            while let Some(index) = self.index.dirty.pop_first() {
+                if !self.state.tasks[index].status.is_final() {
+                    self.skip(&plan.tasks[index], SkipReason::SectionNotEntered);
+                }
             }
         }
         true
     }
 
     fn main_failed(&self) -> bool {
-        let tasks = self.plan.tasks.iter().zip(&self.state.tasks);
-        tasks.filter(|(task, _)| task.section == Section::Main && !task.optional).any(
-            |(_, entry)| {
-                matches!(
-                    entry.status,
-                    TaskStatus::Failed | TaskStatus::Blocked | TaskStatus::Cancelled
-                )
-            },
-        )
+        let bad = [TaskStatus::Failed, TaskStatus::Blocked, TaskStatus::Cancelled];
+        self.graph.section(Section::Main).iter().any(|&index| {
+            !self.plan.tasks[index].optional && bad.contains(&self.state.tasks[index].status)
+        })
     }
 
     /// Fills free slots with the best ready tasks, and clears more ahead of the slots.
@@ -290,9 +290,12 @@ impl Scheduler {
         if self.index.cleared >= CLEARED_AHEAD_MAX.min(self.index.ready.len()) {
             return;
         }
-        let ahead: Vec<TaskIndex> =
-            self.index.ready.iter().take(CLEARED_AHEAD_MAX).map(|&(.., index)| index).collect();
-        for index in ahead {
+        let ahead = self.index.ready.iter().take(CLEARED_AHEAD_MAX).map(|&(.., index)| index);
+        let uncleared = |index: &TaskIndex| {
+            let attempt = self.state.tasks[*index].attempt.as_ref();
+            attempt.is_none_or(|attempt| attempt.step != AttemptStep::Cleared)
+        };
+        for index in ahead.filter(uncleared).collect::<Vec<_>>() {
             if self.index.cleared < CLEARED_AHEAD_MAX {
                 self.clear(index);
             }
@@ -324,7 +327,7 @@ impl Scheduler {
         }
         let interrupted = !self.index.sections.is_empty();
         if interrupted {
-            self.give_back_asked();
+            self.give_back();
         }
         let mut failure = self.first_failure();
         let mut status = self.final_status(interrupted);
@@ -339,12 +342,18 @@ impl Scheduler {
         self.order(Effect::FinishRun);
     }
 
-    fn give_back_asked(&mut self) {
+    /// Gives back every grant and every place in a queue before an interruption.
+    fn give_back(&mut self) {
         for index in 0..self.plan.tasks.len() {
             let Some(current) = &self.state.tasks[index].attempt else { continue };
+            if self.plan.tasks[index].group.is_none() {
+                continue;
+            }
             if matches!(current.step, AttemptStep::Asked(_)) {
                 let attempt = self.attempt_id(index, current.number);
                 self.order(Effect::Release { attempt });
+            } else {
+                self.give_up(index, StopReason::Shutdown);
             }
         }
     }
@@ -375,11 +384,20 @@ impl Scheduler {
             Some((entry.ended_at, failure))
         });
         let first = failed.min_by_key(|(ended_at, _)| *ended_at).map(|(_, failure)| failure);
-        first.or_else(|| {
+        first.or_else(|| self.first_cancelled()).or_else(|| {
             let timeout = self.state.stop.is_some_and(|s| s.reason == StopReason::RunTimeout);
             let message = format!("the run took longer than {}", self.plan.limits.timeout);
             timeout.then_some(Failure { task: None, class: FailureClass::Timeout, message })
         })
+    }
+
+    /// A task that a person ended counts as a root cause where nothing failed by itself.
+    fn first_cancelled(&self) -> Option<Failure> {
+        let mut tasks = self.plan.tasks.iter().zip(&self.state.tasks);
+        let by_person = |entry: &TaskEntry| entry.status == TaskStatus::Cancelled && entry.stopping;
+        let (task, _) = tasks.find(|(task, entry)| !task.optional && by_person(entry))?;
+        let message = format!("task `{}` was cancelled", task.id);
+        Some(Failure { task: Some(task.id.clone()), class: FailureClass::Cancelled, message })
     }
 
     fn verdict_only(&self) -> bool {
@@ -389,7 +407,10 @@ impl Scheduler {
             .filter_map(|(_, entry)| entry.failure.as_ref())
             .peekable();
         let stopped = self.state.stop.is_some_and(|s| s.reason != StopReason::FailFast);
-        causes.peek().is_some() && causes.all(|(class, _)| class.is_verdict()) && !stopped
+        causes.peek().is_some()
+            && causes.all(|(class, _)| class.is_verdict())
+            && !stopped
+            && self.first_cancelled().is_none()
     }
 
     /// The workflow's outputs; what cannot be evaluated is null and named.
@@ -398,7 +419,8 @@ impl Scheduler {
         let mut missing = None;
         for (name, source) in &self.plan.outputs {
             let names = check_expression(&source.0).unwrap_or_else(|_| BTreeSet::new());
-            let scope = run_scope(&self.plan, &self.state, &names, status);
+            let position = |id: &str| self.graph.position(id);
+            let scope = run_scope_with(&self.plan, &self.state, &names, status, position);
             let value = evaluate(&source.0, &scope);
             if let Err(error) = &value {
                 missing.get_or_insert(format!("output `{name}: {}`: {error}", source.0));

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AttemptReport, Event, FailureClass, Outcome, RunId, RunRequest, RunStatus, Section, Seq,
-    SkipReason, StopReason, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp, WaitingOn, Wants,
+    SkipReason, StopReason, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp, Usd, WaitingOn,
+    Wants,
 };
 
 /// The version of [`RunState`] as a snapshot.
@@ -56,6 +57,8 @@ pub struct RunState {
     pub stop: Option<Stop>,
     /// An attempt's processes could not be seen to be gone.
     pub unverified: bool,
+    /// What all ended attempts cost; `None` if none told.
+    pub cost: Option<Usd>,
     /// By [`TaskIndex`].
     pub tasks: Vec<TaskEntry>,
 }
@@ -208,6 +211,7 @@ impl RunState {
             section: Section::Main,
             stop: None,
             unverified: false,
+            cost: None,
             tasks: vec![TaskEntry::new(); tasks],
         }
     }
@@ -221,12 +225,14 @@ impl RunState {
         }
     }
 
-    /// Takes in one event. `position` gives a task's place by its id.
+    /// Takes in one event. `index` is the place of the task it is about ([`task_of`]);
+    /// `position` gives a task's place by its id.
     pub(crate) fn apply(
         &mut self,
         seq: Seq,
         at: Timestamp,
         event: &Event,
+        index: Option<TaskIndex>,
         position: impl Fn(&TaskId) -> Option<TaskIndex>,
     ) -> Result<(), Illegal> {
         let illegal = |why| Illegal { event: kind(event), why };
@@ -245,8 +251,8 @@ impl RunState {
         }
         match task_of(event) {
             None => self.apply_to_run(at, event, &position).map_err(illegal)?,
-            Some(id) => {
-                let index = position(id).ok_or_else(|| illegal("the plan has no such task"))?;
+            Some(_) => {
+                let index = index.ok_or_else(|| illegal("the plan has no such task"))?;
                 self.apply_to_task(seq, at, event, index).map_err(illegal)?;
             }
         }
@@ -281,7 +287,11 @@ impl RunState {
                 self.stage = None;
                 self.section = Section::Main;
                 for id in reset {
-                    self.tasks[position(id).ok_or("the plan has no such task")?].reset();
+                    let entry = &mut self.tasks[position(id).ok_or("the plan has no such task")?];
+                    if !entry.status.is_final() {
+                        return Err("a task that has not ended cannot start over");
+                    }
+                    entry.reset();
                 }
                 for entry in &mut self.tasks {
                     entry.stopping = false;
@@ -324,6 +334,9 @@ impl RunState {
             }
             Event::Granted { attempt } => {
                 let state = entry.current(attempt.number)?;
+                if !matches!(state.step, AttemptStep::Asked(_)) {
+                    return Err("the attempt has not asked");
+                }
                 state.step = AttemptStep::Granted;
             }
             Event::AttemptCleared { attempt } => {
@@ -349,19 +362,19 @@ impl RunState {
                 entry.started_at.get_or_insert(at);
             }
             Event::AttemptRecalled { attempt } => {
-                entry.current(attempt.number)?.step = AttemptStep::Cleared;
+                let state = entry.current(attempt.number)?;
+                if !matches!(state.step, AttemptStep::Dispatched(_) | AttemptStep::Doubtful) {
+                    return Err("the attempt has not been dispatched");
+                }
+                state.step = AttemptStep::Cleared;
                 entry.status = TaskStatus::Queued;
             }
             Event::AttemptEnded { attempt, report } => {
-                entry.current(attempt.number)?;
-                entry.attempt = None;
-                entry.status = TaskStatus::Pending;
-                entry.waiting = None;
-                if uses_a_try(&report.outcome) {
-                    entry.tries += 1;
+                entry.end_attempt(attempt.number, report)?;
+                if let Some(cost) = report.cost {
+                    *self.cost.get_or_insert_default() += cost;
                 }
                 self.unverified |= matches!(report.teardown, Teardown::Unverified { .. });
-                entry.last = Some(report.clone());
             }
             Event::RetryScheduled { until, feedback, .. } => {
                 entry.status = TaskStatus::Waiting;
@@ -394,6 +407,18 @@ impl TaskEntry {
     fn current(&mut self, number: u32) -> Result<&mut AttemptState, &'static str> {
         let attempt = self.attempt.as_mut().filter(|attempt| attempt.number == number);
         attempt.ok_or("no such attempt is under way")
+    }
+
+    fn end_attempt(&mut self, number: u32, report: &AttemptReport) -> Result<(), &'static str> {
+        self.current(number)?;
+        self.attempt = None;
+        self.status = TaskStatus::Pending;
+        self.waiting = None;
+        if uses_a_try(&report.outcome) {
+            self.tries += 1;
+        }
+        self.last = Some(Box::new(report.clone()));
+        Ok(())
     }
 
     fn conclude(&mut self, at: Timestamp, event: &Event) -> Result<(), &'static str> {

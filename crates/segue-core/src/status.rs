@@ -225,6 +225,23 @@ pub enum Outcome {
     OutputLimit,
 }
 
+impl Outcome {
+    /// The class of an attempt that ended so whatever else is known: only a program that ended
+    /// by itself can have succeeded.
+    pub(crate) const fn class_at_least(&self) -> Option<FailureClass> {
+        Some(match self {
+            Self::Exited { .. } => return None,
+            Self::Signaled { .. } => FailureClass::Execution,
+            Self::TimedOut { limit: TimeLimit::Stall } => FailureClass::Stall,
+            Self::TimedOut { .. } => FailureClass::Timeout,
+            Self::SpawnFailed { .. } => FailureClass::Spawn,
+            Self::Cancelled { .. } => FailureClass::Cancelled,
+            Self::Parked | Self::Lost => FailureClass::Lost,
+            Self::OutputLimit => FailureClass::Output,
+        })
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -111,10 +111,10 @@ impl RunView {
     /// If it does not follow on those before it.
     pub fn apply(&mut self, recorded: &Recorded) -> Result<(), CorruptJournal> {
         let Recorded { seq, at, event } = recorded;
-        let index = task_of(event).and_then(|id| self.graph.position(id));
+        let index = task_of(event).and_then(|id| self.graph.position(id.as_str()));
         let before = index.map(|i| self.state.tasks[i].status);
         self.state
-            .apply(*seq, *at, event, |id| self.graph.position(id))
+            .apply(*seq, *at, event, index, |id| self.graph.position(id.as_str()))
             .map_err(|illegal| CorruptJournal { seq: *seq, reason: illegal.to_string() })?;
         if let (Some(i), Some(before)) = (index, before) {
             let after = self.state.tasks[i].status;

@@ -1,0 +1,158 @@
+//! Resuming: which tasks start over, and what becomes of attempts that an earlier engine left.
+//!
+//! A grant of the arbiter is never carried over: the engine before may be long gone, and the
+//! arbiter may have given it to somebody else. So a task of a concurrency group whose attempt
+//! does not run asks anew, and whatever its ended attempts may still hold is given back.
+
+use crate::scheduler::Scheduler;
+use crate::state::{AttemptStep, Phase};
+use crate::{
+    AttemptId, AttemptReport, Effect, Event, Outcome, Resume, ResumeScope, RunStatus, Section,
+    SkipReason, StopReason, TaskEntry, TaskIndex, TaskStatus,
+};
+
+impl Scheduler {
+    pub(crate) fn resume(&mut self, resume: Resume) {
+        let Resume { scope, request, slots, segue } = resume;
+        let reset = self.to_reset(&scope, request.force);
+        let reset = reset.into_iter().map(|i| self.plan.tasks[i].id.clone()).collect();
+        let digest = self.plan.digest.clone();
+        self.record(Event::RunResumed { reset, request, slots, digest, segue });
+        for index in 0..self.plan.tasks.len() {
+            self.release_earlier(index);
+            let Some(current) = self.state.tasks[index].attempt.clone() else { continue };
+            let attempt = self.attempt_id(index, current.number);
+            match current.step {
+                AttemptStep::Doubtful => {
+                    self.order(Effect::Reattach { attempt, number: current.seq });
+                }
+                AttemptStep::Asked(wants) => self.order(Effect::Ask { attempt, wants }),
+                AttemptStep::Granted => self.give_up(index, StopReason::Shutdown),
+                AttemptStep::Cleared | AttemptStep::Dispatched(_) => {}
+            }
+        }
+    }
+
+    /// Gives back what ended attempts may hold: the order to do so may have been lost.
+    fn release_earlier(&mut self, index: TaskIndex) {
+        if self.plan.tasks[index].group.is_none() {
+            return;
+        }
+        let entry = &self.state.tasks[index];
+        let ended = entry.attempts - u32::from(entry.attempt.is_some());
+        for number in 1..=ended {
+            let attempt = self.attempt_id(index, number);
+            self.order(Effect::Release { attempt });
+        }
+    }
+
+    pub(crate) fn reattached(&mut self, attempt: AttemptId) {
+        if self.step(&attempt) != Some(&AttemptStep::Doubtful) {
+            return;
+        }
+        let index =
+            self.graph.position(attempt.task.as_str()).expect("its step was found by its task");
+        self.record(Event::AttemptDispatched { attempt: attempt.clone() });
+        if let Some((reason, at_once)) = self.stop_asked(index) {
+            self.order(Effect::StopAttempt { attempt, reason, at_once });
+        }
+    }
+
+    pub(crate) fn never_started(&mut self, attempt: AttemptId) {
+        let begun =
+            |step: &AttemptStep| matches!(step, AttemptStep::Dispatched(_) | AttemptStep::Doubtful);
+        if !self.step(&attempt).is_some_and(begun) {
+            return;
+        }
+        let index =
+            self.graph.position(attempt.task.as_str()).expect("its step was found by its task");
+        if let Some(reason) = self.ended_by(index) {
+            self.cancel_idle(index, reason);
+        } else if self.plan.tasks[index].group.is_some() {
+            self.give_up(index, StopReason::Shutdown);
+        } else {
+            self.record(Event::AttemptRecalled { attempt });
+        }
+    }
+
+    /// Which tasks start over: see [`ResumeScope`].
+    ///
+    /// Nothing that succeeded does, except from `From` on. A DAG that ended well stays closed:
+    /// its optional failures count as met. One that starts over takes the sections after it
+    /// along, since they deal with its end.
+    fn to_reset(&self, scope: &ResumeScope, force: bool) -> Vec<TaskIndex> {
+        let tasks = &self.plan.tasks;
+        let closed = self.main_closed();
+        let mut chosen = vec![false; tasks.len()];
+        let mut queue = Vec::new();
+        for (i, entry) in self.state.tasks.iter().enumerate() {
+            let task = &tasks[i];
+            let over = match &entry.skipped {
+                Some(SkipReason::NotSelected) => !task.excluded,
+                Some(SkipReason::SkipIf { .. }) => force,
+                Some(_) => false,
+                None => entry.status.is_final() && entry.status != TaskStatus::Succeeded,
+            };
+            if over && !self.held(i, entry) && !(closed && task.section == Section::Main) {
+                chosen[i] = true;
+                queue.push(i);
+            }
+        }
+        // Whoever was skipped because of a task that starts over is decided anew.
+        while let Some(i) = queue.pop() {
+            for &dependent in self.graph.dependents(i) {
+                let skipped = self.state.tasks[dependent].status == TaskStatus::Skipped;
+                if skipped && !std::mem::replace(&mut chosen[dependent], true) {
+                    queue.push(dependent);
+                }
+            }
+        }
+        if let ResumeScope::From(from) = scope {
+            self.choose_from(from, &mut chosen);
+        }
+        let main = |i: TaskIndex| tasks[i].section == Section::Main;
+        if (0..tasks.len()).any(|i| main(i) && chosen[i]) {
+            for (i, entry) in self.state.tasks.iter().enumerate() {
+                chosen[i] |= !main(i) && entry.status.is_final() && !self.held(i, entry);
+            }
+        }
+        (0..tasks.len()).filter(|&i| chosen[i]).collect()
+    }
+
+    fn choose_from(&self, from: &crate::TaskId, chosen: &mut [bool]) {
+        let mut queue: Vec<TaskIndex> = self.graph.position(from.as_str()).into_iter().collect();
+        let mut seen = vec![false; chosen.len()];
+        while let Some(i) = queue.pop() {
+            if !std::mem::replace(&mut seen[i], true) {
+                chosen[i] = self.state.tasks[i].status.is_final();
+                queue.extend(self.graph.dependents(i));
+            }
+        }
+    }
+
+    /// Whether only `From` may start the task again: `retry: never`, and it may have run.
+    fn held(&self, index: TaskIndex, entry: &TaskEntry) -> bool {
+        self.plan.tasks[index].retry.never
+            && entry.started_at.is_some()
+            && entry.status != TaskStatus::Succeeded
+            && entry.last.as_deref().is_some_and(may_have_run)
+    }
+
+    /// Whether the DAG has ended in a way that needs no second go.
+    fn main_closed(&self) -> bool {
+        let ended_well = |status| matches!(status, RunStatus::Succeeded | RunStatus::Warned);
+        let past = self.state.section > Section::Main
+            || matches!(self.state.phase, Phase::Ended(status) if ended_well(status));
+        let bad = |i: &TaskIndex| match self.state.tasks[*i].status {
+            TaskStatus::Failed | TaskStatus::Blocked => !self.plan.tasks[*i].optional,
+            status => status == TaskStatus::Cancelled || !status.is_final(),
+        };
+        past && !self.graph.section(Section::Main).iter().any(bad)
+    }
+}
+
+/// Whether a process may have been made for an attempt that ended so.
+fn may_have_run(report: &AttemptReport) -> bool {
+    let never = matches!(report.outcome, Outcome::SpawnFailed { .. } | Outcome::Cancelled { .. });
+    report.started_at.is_some() || !never
+}

@@ -1,0 +1,94 @@
+//! Stopping: what a request to end the run or one task leads to.
+//!
+//! A request orders running attempts to stop and cancels what does not run. Attempts whose
+//! fate is unknown are left alone until the answer comes; the end of every attempt asks
+//! [`Scheduler::stop_asked`] before it leads to another.
+
+use std::sync::Arc;
+
+use crate::scheduler::{Scheduler, never_ran};
+use crate::state::AttemptStep;
+use crate::{Effect, Event, Outcome, StopReason, TaskIndex};
+
+impl Scheduler {
+    pub(crate) fn stop_run(&mut self, reason: StopReason, at_once: bool) {
+        if let Some(stop) = self.state.stop
+            && stop.reason != StopReason::FailFast
+            && (stop.at_once || !at_once)
+            && stop.blocks(self.state.section)
+        {
+            return;
+        }
+        self.record(Event::StopRequested { task: None, reason, at_once });
+        let Some(stop) = self.state.stop else { return };
+        let plan = Arc::clone(&self.plan);
+        for (index, task) in plan.tasks.iter().enumerate() {
+            let entry = &self.state.tasks[index];
+            if !stop.blocks(task.section) || entry.status.is_final() {
+                continue;
+            }
+            match entry.attempt.as_ref().map(|attempt| (attempt.number, &attempt.step)) {
+                Some((number, AttemptStep::Dispatched(_))) => {
+                    let attempt = self.attempt_id(index, number);
+                    self.order(Effect::StopAttempt { attempt, reason, at_once: stop.at_once });
+                }
+                Some((_, AttemptStep::Doubtful)) => {}
+                _ if stop.interrupts() => {}
+                _ => self.cancel_idle(index, reason),
+            }
+        }
+    }
+
+    pub(crate) fn stop_task(&mut self, index: TaskIndex, reason: StopReason, at_once: bool) {
+        let entry = &self.state.tasks[index];
+        if entry.status.is_final() {
+            return;
+        }
+        let id = self.plan.tasks[index].id.clone();
+        let number = entry.attempt.as_ref().map(|attempt| (attempt.number, attempt.step.clone()));
+        self.record(Event::StopRequested { task: Some(id), reason, at_once });
+        match number {
+            Some((number, AttemptStep::Dispatched(_))) => {
+                let attempt = self.attempt_id(index, number);
+                self.order(Effect::StopAttempt { attempt, reason, at_once });
+            }
+            Some((_, AttemptStep::Doubtful)) => {}
+            _ => self.cancel_idle(index, reason),
+        }
+    }
+
+    /// Cancels a task none of whose attempts runs.
+    pub(crate) fn cancel_idle(&mut self, index: TaskIndex, reason: StopReason) {
+        self.give_up(index, reason);
+        let task = self.plan.tasks[index].id.clone();
+        self.record(Event::TaskCancelled { task });
+    }
+
+    /// Ends a task's attempt that never ran, if it has one, and returns its grant.
+    pub(crate) fn give_up(&mut self, index: TaskIndex, reason: StopReason) {
+        let Some(current) = &self.state.tasks[index].attempt else { return };
+        let attempt = self.attempt_id(index, current.number);
+        let report = Box::new(never_ran(Outcome::Cancelled { reason }));
+        self.record(Event::AttemptEnded { attempt: attempt.clone(), report });
+        if self.plan.tasks[index].group.is_some() {
+            self.order(Effect::Release { attempt });
+        }
+    }
+
+    /// Why a task must not go on, and whether at once: it was asked to end, or the run was.
+    pub(crate) fn stop_asked(&self, index: TaskIndex) -> Option<(StopReason, bool)> {
+        if self.state.tasks[index].stopping {
+            return Some((StopReason::Cancelled, false));
+        }
+        let section = self.plan.tasks[index].section;
+        let stop = self.state.stop.filter(|stop| stop.blocks(section))?;
+        Some((stop.reason, stop.at_once))
+    }
+
+    /// As [`Scheduler::stop_asked`], but only if the task does not go on after a resume either.
+    pub(crate) fn ended_by(&self, index: TaskIndex) -> Option<StopReason> {
+        let (reason, _) = self.stop_asked(index)?;
+        let interrupts = matches!(reason, StopReason::Shutdown | StopReason::DiskFull);
+        (!interrupts).then_some(reason)
+    }
+}
