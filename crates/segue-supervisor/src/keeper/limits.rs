@@ -115,17 +115,17 @@ impl Stall {
 
     /// Takes a sample; says whether the window that ends now was silent and idle.
     fn look(&mut self, now: u64, cpu_ms: u64) -> bool {
-        let window_start = now.saturating_sub(self.window_ms);
-        while self.samples.get(1).is_some_and(|(at, _)| *at <= window_start) {
+        // Ages, not a window's start: that may lie before the machine was booted.
+        let is_a_window_ago = |at: u64| now.saturating_sub(at) >= self.window_ms;
+        while self.samples.get(1).is_some_and(|(at, _)| is_a_window_ago(*at)) {
             self.samples.pop_front();
         }
         self.samples.push_back((now, cpu_ms));
-        self.schedule(now);
         let (since, cpu_then) = self.samples[0];
-        let is_silent = self.output_at <= window_start;
-        let is_covered = since <= window_start;
+        let is_idle_for_long = is_a_window_ago(self.output_at) && is_a_window_ago(since);
+        self.schedule(now);
         let busy_ms = cpu_ms.saturating_sub(cpu_then);
-        is_silent && is_covered && busy_ms * 100 < (now - since) * BUSY_PERCENT
+        is_idle_for_long && busy_ms * 100 < (now - since) * BUSY_PERCENT
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Stream {
     head_bytes_max: u64,
     tail: VecDeque<u8>,
     tail_bytes_max: usize,
+    /// Whether the log says what it lacks. One that programs read does not.
+    has_marker: bool,
     masker: Option<Masker>,
     can_splice: bool,
     is_grown: bool,
@@ -87,6 +89,7 @@ impl Stream {
             head_bytes_max,
             tail: VecDeque::new(),
             tail_bytes_max,
+            has_marker: matches!(keep, Keep::Ends { .. }),
             can_splice: masker.is_none(),
             masker,
             is_grown: false,
@@ -226,9 +229,8 @@ impl Stream {
             masker.finish(&mut rest);
             self.keep(&rest);
         }
-        if !self.tail.is_empty() || (self.omitted > 0 && self.error.is_none()) {
-            self.head_bytes_max = u64::MAX;
-            if self.omitted > 0 {
+        if self.has_marker {
+            if self.omitted > 0 && self.error.is_none() {
                 let marker = format!("\n[segue: {} bytes omitted]\n", self.omitted);
                 self.write(marker.as_bytes());
             }

@@ -9,15 +9,18 @@ use super::{check, check_size};
 /// Gives every signal its default action and blocks all that can be blocked: nothing interrupts
 /// this process, and what it starts needs only an empty mask.
 pub(crate) fn block_all_signals() -> io::Result<()> {
-    // SAFETY: an all-zero sigaction is the default action without flags.
-    let mut action: libc::sigaction = unsafe { zeroed() };
-    action.sa_sigaction = libc::SIG_DFL;
     for signal in 1..=64 {
         // A child that stops is no news; one that ends is.
-        action.sa_flags = if signal == libc::SIGCHLD { libc::SA_NOCLDSTOP } else { 0 };
-        // SAFETY: the pointer is to a live action; KILL, STOP and the C library's own signals
-        // are refused, which is fine.
-        let _ = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+        let flags = if signal == libc::SIGCHLD { libc::SA_NOCLDSTOP } else { 0 };
+        let action =
+            KernelAction { flags: u64::from(flags.unsigned_abs()), ..KernelAction::DEFAULT };
+        // SAFETY: the pointer is to a live action and the mask's size is the kernel's. The C
+        // library's function would leave out its own two signals, which may be ignored, too.
+        // KILL and STOP are refused, which is fine.
+        unsafe {
+            let none = std::ptr::null_mut::<KernelAction>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, none, 8);
+        }
     }
     // SAFETY: an all-zero set is a valid value, which sigfillset then fills.
     let mut all: libc::sigset_t = unsafe { zeroed() };
@@ -27,6 +30,19 @@ pub(crate) fn block_all_signals() -> io::Result<()> {
         libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut())
     })
     .map(drop)
+}
+
+/// The kernel's `struct sigaction` on 64-bit Linux: handler 0 is the default action.
+#[repr(C)]
+struct KernelAction {
+    handler: u64,
+    flags: u64,
+    restorer: u64,
+    mask: u64,
+}
+
+impl KernelAction {
+    const DEFAULT: Self = Self { handler: 0, flags: 0, restorer: 0, mask: 0 };
 }
 
 /// One signal that came.
