@@ -344,7 +344,15 @@ impl<'a, 'n> Names<'a, 'n> {
         if matches!(field, None | Some("result")) {
             self.wanted[target] = true;
         }
-        let Some(owner) = one.owner else { return };
+        let Some(owner) = one.owner else {
+            if !matches!(one.place, Place::Result | Place::Channel) {
+                let message = format!("`{id}` cannot be read by every task");
+                let help = "name it in the tasks that need it, not at the top or in `defaults`";
+                let label = "not done when the first task starts";
+                self.sink.error("segue::spec::missing_need", &span, message, label, help);
+            }
+            return;
+        };
         if owner == target {
             let message = format!("`{id}` cannot read itself");
             let help = "use `output` in a gate, `previous` for the attempt before";

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use segue_core::{Mode, Section, check_name};
 use serde_json::Value;
 
-use crate::diagnostic::{Diagnostic, Severity, Sink};
+use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity, Sink};
 use crate::keys::{Key, Kind, MapKey, Object, Place, Support, WORKFLOW};
 use crate::nearest::{nearest, suggest};
 use crate::node::{self, Data, Node, Span, has_template};
@@ -191,7 +191,7 @@ impl<'n, 'f> Shape<'n, 'f> {
             Support::No => true,
             Support::NotWords(words) => value.scalar().is_some_and(|word| words.contains(&word)),
         };
-        if later {
+        if later && self.later.len() < DIAGNOSTICS_MAX {
             self.later.push(Diagnostic {
                 code: "segue::spec::not_in_this_build",
                 severity: Severity::Error,
