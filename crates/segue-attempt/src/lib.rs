@@ -1,1 +1,26 @@
-//! One attempt end to end: render, start, collect, gates.
+//! One attempt end to end: render, start, watch, collect, gates.
+//!
+//! Takes a task of the plan and its scope, and gives back a report of how the attempt ended
+//! and what speaks for it. It owns the rendering of commands, the secrets' way into a child,
+//! the conversation with the supervisor, and every gate but the scores. It knows no journal,
+//! no order of tasks and no other run.
+//!
+//! Reading order: [`Runner`] (the life of an attempt), `prepare` (before), `process` (during),
+//! `collect`, `result` and `gates` (after), `classify` (why it failed).
+
+mod attempt;
+mod classify;
+mod collect;
+mod gates;
+mod prepare;
+mod process;
+mod readiness;
+mod result;
+
+pub use attempt::{AttemptOrder, Reattached, Runner, Watch};
+pub use classify::classify;
+pub use prepare::{PrepareError, RunContext, inherited_environment, names_needed, real_path};
+pub use process::{Fate, Processes};
+pub use readiness::async_fd;
+pub use result::{last_json, last_lines, tail_text};
+pub use segue_supervisor::{Launch, adoption, main_hook};

@@ -1,0 +1,340 @@
+//! One attempt end to end: prepared, run or adopted, collected, checked.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use segue_core::{
+    AttemptId, AttemptReport, FailureClass, Finding, Gate, GateCheck, Mode, Outcome, Plan, Seq,
+    StopReason, Task, TaskIndex, Teardown, Timestamp, Value,
+};
+use segue_supervisor as sup;
+
+use crate::collect::{collect, report_of};
+use crate::gates::{files_gate, is_score, schema_gate, verify_finding};
+use crate::prepare::{Prepared, RunContext, prepare, text};
+use crate::process::{Fate, Processes};
+use crate::result::tail_text;
+
+/// Where a verify script's number lies above its attempt's, by gate.
+const VERIFY_SHIFT: u32 = 48;
+
+/// How much of a verify script's output is looked at.
+const VERIFY_BYTES_MAX: u64 = 4 << 20;
+
+/// What the driver knows when it orders an attempt.
+#[derive(Clone, Debug)]
+pub struct AttemptOrder {
+    /// The task's place in the plan.
+    pub index: TaskIndex,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its number for locks and records.
+    pub number: Seq,
+    /// The task's scope.
+    pub scope: Value,
+    /// When the task's first attempt of this run was dispatched.
+    pub task_started_at: Timestamp,
+    /// When the run's time is up.
+    pub run_deadline: Timestamp,
+}
+
+/// What became of an attempt that an earlier engine may have started.
+#[derive(Debug)]
+pub enum Reattached {
+    /// No process was ever made for it.
+    NeverStarted,
+    /// It runs; this waits for its end.
+    Running(Box<Watch>),
+    /// It has ended.
+    Ended(Box<AttemptReport>),
+}
+
+/// An adopted attempt on its way to its end.
+#[derive(Debug)]
+pub struct Watch {
+    order: AttemptOrder,
+    prepared: Prepared,
+}
+
+/// Runs attempts of one run. Clones share the same supervisor.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    context: Arc<RunContext>,
+    plan: Arc<Plan>,
+    processes: Processes,
+    stopped: Rc<std::cell::RefCell<std::collections::BTreeMap<Seq, StopReason>>>,
+}
+
+impl Runner {
+    /// A runner for the attempts of `plan`. To be used inside of a `LocalSet`.
+    #[must_use]
+    pub fn new(context: Arc<RunContext>, plan: Arc<Plan>, launch: sup::Launch) -> Self {
+        let processes = Processes::new(&context.run_dir, launch);
+        Self { context, plan, processes, stopped: Rc::default() }
+    }
+
+    /// Launches the supervisor ahead of the first start.
+    ///
+    /// # Errors
+    /// In one line, if it cannot be launched.
+    pub fn connect(&self) -> Result<(), String> {
+        self.processes.connect()
+    }
+
+    /// Runs an attempt to its end. Dropping the future leaves the process to its keeper.
+    pub async fn run(&self, order: AttemptOrder) -> AttemptReport {
+        let prepared = match self.prepare(&order) {
+            Ok(prepared) => prepared,
+            Err(report) => return *report,
+        };
+        match self.processes.run(prepared.start.clone()).await {
+            Ok(ended) => self.conclude(&order, prepared, ended).await,
+            Err(message) => not_started("refused", message),
+        }
+    }
+
+    /// Finds out what became of an attempt.
+    pub async fn reattach(&self, order: AttemptOrder) -> Reattached {
+        let fate = match self.processes.find(order.number).await {
+            Ok(fate) => fate,
+            Err(error) => {
+                let message = format!("its records cannot be read: {error}");
+                let mut report =
+                    AttemptReport::bare(Outcome::Lost, Some(FailureClass::Lost), Teardown::None);
+                report.message = message;
+                return Reattached::Ended(Box::new(report));
+            }
+        };
+        match fate {
+            Fate::NeverStarted => Reattached::NeverStarted,
+            Fate::Lost => Reattached::Ended(Box::new(lost())),
+            Fate::Running => match self.prepare(&order) {
+                Ok(prepared) => Reattached::Running(Box::new(Watch { order, prepared })),
+                Err(report) => Reattached::Ended(report),
+            },
+            Fate::Ended(ended) => match self.prepare(&order) {
+                Ok(prepared) => {
+                    Reattached::Ended(Box::new(self.conclude(&order, prepared, *ended).await))
+                }
+                Err(report) => Reattached::Ended(report),
+            },
+        }
+    }
+
+    /// Waits for an adopted attempt's end.
+    pub async fn watch(&self, watch: Box<Watch>) -> AttemptReport {
+        match self.processes.watch(watch.order.number).await {
+            Ok(ended) => self.conclude(&watch.order, watch.prepared, ended).await,
+            Err(error) => {
+                let mut report = lost();
+                report.message = format!("its keeper cannot be watched: {error}");
+                report
+            }
+        }
+    }
+
+    /// Stops an attempt, wherever it is. It still ends with a report.
+    pub fn stop(&self, number: Seq, reason: StopReason, at_once: bool) {
+        self.stopped.borrow_mut().insert(number, reason);
+        let told = match reason {
+            StopReason::Shutdown | StopReason::DiskFull => sup::StopReason::Shutdown,
+            StopReason::FailFast => sup::StopReason::Superseded,
+            StopReason::Cancelled | StopReason::RunTimeout => sup::StopReason::Cancelled,
+        };
+        let mask = (1 << VERIFY_SHIFT) - 1;
+        self.processes.stop(|process| process & mask == number, told, at_once);
+    }
+
+    fn prepare(&self, order: &AttemptOrder) -> Result<Prepared, Box<AttemptReport>> {
+        let task = &self.plan.tasks[order.index];
+        let scope = order.scope.clone();
+        prepare(&self.context, task, &order.attempt, order.number, scope, order.run_deadline)
+            .map_err(|error| Box::new(not_started("prepare", error.0)))
+    }
+
+    async fn conclude(
+        &self,
+        order: &AttemptOrder,
+        prepared: Prepared,
+        ended: sup::Ended,
+    ) -> AttemptReport {
+        let task = &self.plan.tasks[order.index];
+        let mut report = report_of(task, &prepared, &ended);
+        if let (Outcome::Cancelled { reason }, Some(told)) =
+            (&mut report.outcome, self.stopped.borrow().get(&order.number))
+        {
+            *reason = *told;
+        }
+        if report.class.is_some() && !task.result_wanted
+            || report.class.is_none() && !leaves_something(task)
+        {
+            return report;
+        }
+        let prepared = Arc::new(prepared);
+        let (plan, context, index) =
+            (Arc::clone(&self.plan), Arc::clone(&self.context), order.index);
+        let (kept, since) = (Arc::clone(&prepared), order.task_started_at);
+        // Reading logs and walking folders may take long; the loop goes on meanwhile.
+        let collected = tokio::task::spawn_blocking(move || {
+            let task = &plan.tasks[index];
+            let result = collect(task, &kept, &context.run_dir, &context.base_dir, &mut report);
+            if report.class.is_none() {
+                look(task, &kept, &context, since, result.as_ref(), &mut report);
+            }
+            report
+        });
+        let mut report = match collected.await {
+            Ok(report) => report,
+            Err(error) => {
+                let class = Some(FailureClass::Unknown);
+                let mut report = AttemptReport::bare(outcome_of(&ended), class, Teardown::None);
+                report.message = format!("its results could not be collected: {error}");
+                return report;
+            }
+        };
+        if report.class.is_none() {
+            self.verify(order, &prepared, &mut report).await;
+        }
+        report
+    }
+
+    async fn verify(&self, order: &AttemptOrder, prepared: &Prepared, report: &mut AttemptReport) {
+        let task = &self.plan.tasks[order.index];
+        for (place, gate) in task.gates.iter().enumerate() {
+            let GateCheck::Verify { script, failures, timeout } = &gate.check else { continue };
+            let start = match verify_start(prepared, script, place, timeout.0) {
+                Ok(start) => start,
+                Err(message) => {
+                    push(report, crate::gates::finding(gate, "verify", false, message));
+                    continue;
+                }
+            };
+            let logs = start.attempt_dir.clone();
+            let ended = self.run_or_adopt(start).await;
+            if let (Some(reason), Ok(ended)) =
+                (self.stopped.borrow().get(&order.number).copied(), &ended)
+                && matches!(ended.outcome, sup::Outcome::Cancelled { .. })
+            {
+                report.outcome = Outcome::Cancelled { reason };
+                report.class = Some(FailureClass::Cancelled);
+                report.message = report.outcome.to_string();
+                return;
+            }
+            push(report, judge(gate, failures.as_ref(), ended, &logs, prepared).await);
+        }
+    }
+
+    async fn run_or_adopt(&self, start: sup::Start) -> Result<sup::Ended, String> {
+        match self.processes.find(start.number).await.map_err(|error| error.to_string())? {
+            Fate::Ended(ended) => Ok(*ended),
+            Fate::Running => self.processes.watch(start.number).await.map_err(|e| e.to_string()),
+            Fate::NeverStarted => self.processes.run(start).await,
+            Fate::Lost => Err("was lost".to_owned()),
+        }
+    }
+}
+
+async fn judge(
+    gate: &Gate,
+    failures: Option<&segue_core::FailureList>,
+    ended: Result<sup::Ended, String>,
+    logs: &std::path::Path,
+    prepared: &Prepared,
+) -> Finding {
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(why) => {
+            let detail = format!("the script could not be run: {why}");
+            return crate::gates::finding(gate, "verify", false, detail);
+        }
+    };
+    let passed = matches!(ended.outcome, sup::Outcome::Exited { code: 0 });
+    let told = outcome_of(&ended).to_string();
+    let (gate, failures) = (gate.clone(), failures.cloned());
+    let (logs, cwd) = (logs.to_owned(), prepared.cwd.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let output = tail_text(&logs.join("stdout.log"), VERIFY_BYTES_MAX).unwrap_or_default();
+        let errors = tail_text(&logs.join("stderr.log"), VERIFY_BYTES_MAX).unwrap_or_default();
+        let output = format!("{output}{errors}");
+        verify_finding(&gate, failures.as_ref(), &told, passed, &output, &cwd)
+    });
+    read.await.unwrap_or_else(|error| Finding {
+        gate: "verify".to_owned(),
+        passed: false,
+        detail: error.to_string(),
+        value: None,
+        feedback: false,
+    })
+}
+
+fn verify_start(
+    prepared: &Prepared,
+    script: &segue_core::Template,
+    place: usize,
+    timeout_ms: u64,
+) -> Result<sup::Start, String> {
+    let script =
+        text("gates.verify", script, Mode::Shell, &prepared.scope).map_err(|error| error.0)?;
+    let mut start = prepared.start.clone();
+    let place = u64::try_from(place).unwrap_or(0) + 1;
+    start.number |= place << VERIFY_SHIFT;
+    start.label = format!("{}.verify-{place}", start.label);
+    start.attempt_dir = prepared.attempt_dir.join(format!("verify-{place}"));
+    start.argv = prepared.shell.iter().chain([&script]).map(Into::into).collect();
+    start.stdin = sup::Stdin::Null;
+    start.limits.timeout_ms = Some(timeout_ms);
+    Ok(start)
+}
+
+/// The gates that only look at files and values.
+fn look(
+    task: &Task,
+    prepared: &Prepared,
+    context: &RunContext,
+    since: Timestamp,
+    result: Option<&Value>,
+    report: &mut AttemptReport,
+) {
+    for gate in &task.gates {
+        match &gate.check {
+            GateCheck::Files { globs, fresh } => {
+                let since = fresh.then_some(since);
+                let (cwd, base) = (&prepared.cwd, &context.base_dir);
+                let (finding, files) = files_gate(gate, globs, since, cwd, base, &prepared.scope);
+                report.files.extend(files);
+                push(report, finding);
+            }
+            GateCheck::Schema { schema } => push(report, schema_gate(gate, schema, result)),
+            GateCheck::Score { .. } | GateCheck::Verify { .. } => {}
+        }
+    }
+}
+
+fn push(report: &mut AttemptReport, finding: Finding) {
+    if !finding.passed && report.class.is_none() {
+        report.class = Some(FailureClass::Quality);
+        report.message = format!("{} gate: {}", finding.gate, finding.detail);
+    }
+    report.findings.push(finding);
+}
+
+/// Whether anything of a succeeded attempt has to be looked at.
+fn leaves_something(task: &Task) -> bool {
+    task.result_wanted
+        || !task.outputs.is_empty()
+        || !matches!(task.result, segue_core::ResultSource::Auto | segue_core::ResultSource::Text)
+        || task.gates.iter().any(|gate| !is_score(&gate.check))
+}
+
+fn outcome_of(ended: &sup::Ended) -> Outcome {
+    crate::collect::outcome(&ended.outcome)
+}
+
+fn lost() -> AttemptReport {
+    AttemptReport::bare(Outcome::Lost, Some(FailureClass::Lost), Teardown::None)
+}
+
+fn not_started(kind: &str, message: String) -> AttemptReport {
+    let outcome = Outcome::SpawnFailed { kind: kind.to_owned(), message };
+    AttemptReport::bare(outcome, Some(FailureClass::Spawn), Teardown::None)
+}

@@ -1,0 +1,380 @@
+//! Preparing an attempt: templates rendered, environment and folders settled, secrets in.
+//!
+//! Secrets exist from here on, in memory only.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use segue_core::{
+    Action, AttemptId, ExpressionError, Mode, RunId, Seq, Stdin, Task, Template, Timestamp, Value,
+    check_template, render,
+};
+use segue_supervisor as sup;
+
+/// The shells tried for `run:`, with the arguments before the script.
+const SHELLS: [(&str, &[&str]); 2] =
+    [("/bin/bash", &["bash", "-eo", "pipefail", "-c"]), ("/bin/sh", &["sh", "-e", "-c"])];
+
+/// What is the same for every attempt of a run.
+#[derive(Debug)]
+pub struct RunContext {
+    /// The run.
+    pub run: RunId,
+    /// Its folder, absolute.
+    pub run_dir: PathBuf,
+    /// The workflow's folder, absolute: what relative paths start from.
+    pub base_dir: PathBuf,
+    /// Where paths of the workflow may lead: its folder or repository, and `allow_paths`.
+    pub allowed: Vec<PathBuf>,
+    /// Segue's own environment, secrets and `SEGUE_*` of an outer attempt taken out.
+    pub environment: BTreeMap<OsString, OsString>,
+    /// The values of the workflow's secrets, by name.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// Why an attempt could not be prepared, in one line that names the thing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PrepareError(pub String);
+
+/// One attempt, ready to start, and where its things are.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    /// What the supervisor is told.
+    pub(crate) start: sup::Start,
+    /// Its working folder.
+    pub(crate) cwd: PathBuf,
+    /// Its own folder in the run's.
+    pub(crate) attempt_dir: PathBuf,
+    /// The shell's argv for `run:` and `verify:` scripts, before the script.
+    pub(crate) shell: Vec<String>,
+    /// What its templates and gates see, `env` included.
+    pub(crate) scope: Arc<Value>,
+}
+
+impl Prepared {
+    /// Where the program may write its result.
+    #[must_use]
+    pub(crate) fn result_path(&self) -> PathBuf {
+        self.attempt_dir.join("result.json")
+    }
+
+    /// Where the program may write `name=value` lines.
+    #[must_use]
+    pub(crate) fn output_path(&self) -> PathBuf {
+        self.attempt_dir.join("output.env")
+    }
+}
+
+/// The dotted names that a task's templates need, for [`segue_core::task_scope`].
+#[must_use]
+pub fn names_needed(task: &Task) -> std::collections::BTreeSet<String> {
+    let texts = match &task.action {
+        Action::Run { script, .. } => vec![script],
+        Action::Argv { argv } => argv.iter().collect(),
+    };
+    let stdin = match &task.stdin {
+        Stdin::Text { text } => Some(text),
+        Stdin::None | Stdin::Pty => None,
+    };
+    let env = task.env.iter().filter_map(|(_, value)| value.as_ref());
+    let gates = task.gates.iter().flat_map(gate_templates);
+    let outputs = task.outputs.iter().filter_map(|(_, source)| match source {
+        segue_core::OutputSource::File { path } => Some(path),
+        _ => None,
+    });
+    let result = match &task.result {
+        segue_core::ResultSource::File { path } => Some(path),
+        _ => None,
+    };
+    let all = texts.into_iter().chain(stdin).chain(env).chain(gates).chain(outputs).chain(result);
+    all.chain(task.cwd.as_ref())
+        .chain(&task.env_files)
+        .filter(|template| template.0.contains('{'))
+        .filter_map(|template| check_template(&template.0, Mode::Text).ok())
+        .flatten()
+        .collect()
+}
+
+fn gate_templates(gate: &segue_core::Gate) -> Vec<&Template> {
+    match &gate.check {
+        segue_core::GateCheck::Verify { script, .. } => vec![script],
+        segue_core::GateCheck::Files { globs, .. } => globs.iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Renders a task into what the supervisor starts. `scope` is the task's scope without `env`
+/// and `secrets`.
+///
+/// # Errors
+/// If a template cannot be rendered, a path leaves the allowed folders, or an `env_file`
+/// cannot be read. Nothing was started.
+pub(crate) fn prepare(
+    context: &RunContext,
+    task: &Task,
+    attempt: &AttemptId,
+    number: Seq,
+    mut scope: Value,
+    run_deadline: Timestamp,
+) -> Result<Prepared, PrepareError> {
+    let attempt_dir = context.run_dir.join("attempts").join(attempt.folder());
+    let cwd = match &task.cwd {
+        None => context.base_dir.clone(),
+        Some(template) => {
+            let path = text("cwd", template, Mode::Text, &scope)?;
+            confine(context, "cwd", &path)?
+        }
+    };
+    let token = format!("{}/{attempt}", context.run);
+    let mut env = context.environment.clone();
+    for template in &task.env_files {
+        let path = confine(context, "env_file", &text("env_file", template, Mode::Text, &scope)?)?;
+        for (name, value) in read_env_file(&path)? {
+            env.insert(name.into(), value.into());
+        }
+    }
+    let given = task.secrets.iter().filter_map(|name| context.secrets.get_key_value(name));
+    let given: BTreeMap<&String, &String> = given.collect();
+    for (name, value) in &given {
+        env.insert(name.into(), value.into());
+    }
+    scope["env"] = env_value(&env, &given);
+    let mut secret_scope = scope.clone();
+    secret_scope["secrets"] = serde_json::to_value(&given).unwrap_or_default();
+    for (name, template) in &task.env {
+        match template {
+            None => drop(env.remove(&OsString::from(name))),
+            Some(template) => {
+                let value = text(&format!("env.{name}"), template, Mode::Text, &secret_scope)?;
+                scope["env"][name] = Value::String(value.clone());
+                env.insert(name.into(), value.into());
+            }
+        }
+    }
+    env.extend(own_variables(task, attempt, &token, &context.run, &attempt_dir));
+    let shell = shell_of(task);
+    let argv = argv(task, &shell, &scope)?;
+    let stdin = match &task.stdin {
+        Stdin::None => sup::Stdin::Null,
+        Stdin::Pty => sup::Stdin::Pty,
+        Stdin::Text { text: template } => {
+            sup::Stdin::Bytes(text("stdin", template, Mode::Text, &secret_scope)?.into_bytes())
+        }
+    };
+    let start = sup::Start {
+        run_dir: context.run_dir.clone(),
+        number,
+        label: attempt.to_string(),
+        attempt_dir: attempt_dir.clone(),
+        argv,
+        cwd: cwd.clone(),
+        env: env.into_iter().collect(),
+        stdin,
+        secrets: given.values().map(|value| value.as_bytes().to_vec()).collect(),
+        limits: limits(task, run_deadline),
+        token,
+        leave: Vec::new(),
+    };
+    Ok(Prepared { start, cwd, attempt_dir, shell, scope: Arc::new(scope) })
+}
+
+fn limits(task: &Task, run_deadline: Timestamp) -> sup::Limits {
+    let limits = &task.limits;
+    sup::Limits {
+        timeout_ms: limits.timeout.map(|timeout| timeout.0),
+        stall_ms: limits.stall.map(|stall| stall.0),
+        kill_grace_ms: limits.kill_grace.0,
+        output_bytes_max: Some(limits.output_bytes_max),
+        orphan_ms: Some(limits.orphan_for.0),
+        run_deadline_unix_ms: u64::try_from(run_deadline.unix_ms()).ok(),
+        ..sup::Limits::default()
+    }
+}
+
+/// The variables that Segue itself gives to an attempt.
+fn own_variables(
+    task: &Task,
+    attempt: &AttemptId,
+    token: &str,
+    run: &RunId,
+    attempt_dir: &Path,
+) -> [(OsString, OsString); 6] {
+    let own: [(&str, OsString); 6] = [
+        ("SEGUE_RUN", run.as_str().into()),
+        ("SEGUE_TASK", task.id.as_str().into()),
+        ("SEGUE_ATTEMPT", attempt.number.to_string().into()),
+        ("SEGUE_ATTEMPT_TOKEN", token.into()),
+        ("SEGUE_RESULT", attempt_dir.join("result.json").into()),
+        ("SEGUE_OUTPUT", attempt_dir.join("output.env").into()),
+    ];
+    own.map(|(name, value)| (name.into(), value))
+}
+
+fn argv(task: &Task, shell: &[String], scope: &Value) -> Result<Vec<OsString>, PrepareError> {
+    let words: Vec<String> = match &task.action {
+        Action::Run { script, .. } => {
+            let script = text("run", script, Mode::Shell, scope)?;
+            shell.iter().cloned().chain([script]).collect()
+        }
+        Action::Argv { argv } => {
+            let words = argv.iter().map(|word| text("argv", word, Mode::Text, scope));
+            words.collect::<Result<_, _>>()?
+        }
+    };
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(PrepareError("an argument has a NUL byte in it".to_owned()));
+    }
+    Ok(words.into_iter().map(OsString::from).collect())
+}
+
+fn shell_of(task: &Task) -> Vec<String> {
+    if let Action::Run { shell: Some(shell), .. } = &task.action {
+        return shell.clone();
+    }
+    let (_, words) = SHELLS.iter().find(|(path, _)| Path::new(path).exists()).unwrap_or(&SHELLS[1]);
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Renders one template and says which key it stood at if that fails.
+pub(crate) fn text(
+    key: &str,
+    template: &Template,
+    mode: Mode,
+    scope: &Value,
+) -> Result<String, PrepareError> {
+    render(&template.0, mode, scope)
+        .map_err(|error: ExpressionError| PrepareError(format!("`{key}`: {error}")))
+}
+
+/// The environment as templates see it: UTF-8 only, no secrets.
+fn env_value(env: &BTreeMap<OsString, OsString>, secrets: &BTreeMap<&String, &String>) -> Value {
+    let shown = env.iter().filter_map(|(name, value)| {
+        let (name, value) = (name.to_str()?, value.to_str()?);
+        (!secrets.contains_key(&name.to_owned()))
+            .then(|| (name.to_owned(), Value::String(value.to_owned())))
+    });
+    Value::Object(shown.collect())
+}
+
+/// A path of the workflow, made absolute, which may not leave the allowed folders even through
+/// symbolic links.
+pub(crate) fn confine(
+    context: &RunContext,
+    key: &str,
+    path: &str,
+) -> Result<PathBuf, PrepareError> {
+    let joined = normalize(&context.base_dir.join(path));
+    let real = real_path(&joined);
+    if context.allowed.iter().any(|folder| real.starts_with(folder)) {
+        return Ok(joined);
+    }
+    let folder = context.base_dir.display();
+    Err(PrepareError(format!(
+        "`{key}`: `{path}` leaves `{folder}`; add its folder to `allow_paths` if it is meant"
+    )))
+}
+
+/// Resolves `.` and `..` by the text alone.
+fn normalize(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+/// The path with every symbolic link of its existing part followed.
+#[must_use]
+pub fn real_path(path: &Path) -> PathBuf {
+    let existing = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    match existing {
+        Some((part, real)) => real.join(path.strip_prefix(part).unwrap_or(Path::new(""))),
+        None => path.to_owned(),
+    }
+}
+
+/// Reads `NAME=value` lines: blank lines and `#` comments skipped, `export` and quotes allowed.
+pub(crate) fn read_env_file(path: &Path) -> Result<Vec<(String, String)>, PrepareError> {
+    let shown = path.display();
+    let bytes = std::fs::read(path)
+        .map_err(|error| PrepareError(format!("env_file `{shown}` cannot be read: {error}")))?;
+    parse_env(&String::from_utf8_lossy(&bytes)).map_err(|line| {
+        PrepareError(format!("env_file `{shown}` line {line} is not of the form NAME=value"))
+    })
+}
+
+/// The pairs of an env file, or the number of the first line that is none.
+pub(crate) fn parse_env(text: &str) -> Result<Vec<(String, String)>, usize> {
+    let mut pairs = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, value) = line.split_once('=').ok_or(number + 1)?;
+        let name = name.trim();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if name.is_empty() || !name.as_bytes().iter().copied().all(plain) {
+            return Err(number + 1);
+        }
+        let value = value.trim();
+        let unquoted = ['"', '\'']
+            .into_iter()
+            .find_map(|quote| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)));
+        pairs.push((name.to_owned(), unquoted.unwrap_or(value).to_owned()));
+    }
+    Ok(pairs)
+}
+
+/// Segue's own environment as children may see it: without the workflow's secrets, without
+/// what an outer attempt or a Claude Code session left there.
+#[must_use]
+pub fn inherited_environment(
+    vars: impl IntoIterator<Item = (OsString, OsString)>,
+    secrets: &[String],
+) -> BTreeMap<OsString, OsString> {
+    const OURS: [&str; 6] = [
+        "SEGUE_RUN",
+        "SEGUE_TASK",
+        "SEGUE_ATTEMPT",
+        "SEGUE_ATTEMPT_TOKEN",
+        "SEGUE_RESULT",
+        "SEGUE_OUTPUT",
+    ];
+    vars.into_iter()
+        .filter(|(name, _)| !name.as_bytes().starts_with(b"CLAUDECODE"))
+        .filter(|(name, _)| !OURS.iter().any(|ours| name == ours))
+        .filter(|(name, _)| !secrets.iter().any(|secret| name == secret.as_str()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn env_files_are_read_as_people_write_them() {
+        let text = "# c\n\nA=1\nexport B = \"two words\"\nC='x=y'\n";
+        let pairs = parse_env(text).unwrap();
+        let expected = [("A", "1"), ("B", "two words"), ("C", "x=y")];
+        assert_eq!(pairs, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert_eq!(parse_env("A=1\nnonsense\n"), Err(2));
+    }
+
+    #[test]
+    fn children_do_not_see_secrets_or_an_outer_attempt() {
+        let vars = ["PATH", "KEY", "CLAUDECODE", "CLAUDECODE_X", "SEGUE_RESULT", "SEGUE_HOME"];
+        let vars = vars.map(|name| (OsString::from(name), OsString::from("v")));
+        let kept = inherited_environment(vars, &["KEY".to_owned()]);
+        assert_eq!(kept.into_keys().collect::<Vec<_>>(), ["PATH", "SEGUE_HOME"]);
+    }
+}

@@ -1,0 +1,399 @@
+//! The driver: one loop that owns everything of a run.
+//!
+//! # Theory of operation
+//!
+//! All waiting is in one `select!` that yields inputs. A *turn* takes every input that is
+//! there, hands each to the scheduler, appends all resulting events with one `write`, and asks
+//! the sync thread to make them durable. An effect is performed once the event it is bound to
+//! is durable ([`Ordered::after`]); so a start that was cleared in an earlier turn goes out at
+//! once, and one cleared in this turn goes out when its sync is back. Views are told of an
+//! event when it is durable, never before. Attempts are futures beside the loop on the same
+//! thread; what they report comes back as inputs.
+//!
+//! If an append or a sync fails, nothing more is started, what runs is stopped gracefully, and
+//! the run ends with that error; the next engine finds everything up to there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use segue_attempt::{AttemptOrder, Reattached, RunContext, Runner, names_needed};
+use segue_core::{
+    AttemptId, AttemptReport, Effect, FailureClass, Input, Ordered, Outcome, Output, Recorded,
+    RunStatus, RunView, Scheduler, Seq, StopReason, Teardown, task_scope,
+};
+use segue_journal::Summarizer;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::clock::{Timer, wall_now};
+use crate::disk::FreeDisk;
+use crate::requests::Requests;
+use crate::session::{RunError, Session};
+use crate::spans::{SpansThread, Wish};
+use crate::state_file::StateFile;
+use crate::sync::SyncThread;
+
+/// How many inputs one turn takes at most.
+const INPUTS_MAX: usize = 4096;
+
+/// Somebody who is told of events once they are durable.
+pub trait Observer {
+    /// New durable events, in order, and the view after them. Must not block.
+    fn observe(&mut self, events: &[Recorded], view: &RunView);
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub status: RunStatus,
+    /// Everything there is to see of it.
+    pub view: RunView,
+}
+
+/// Drives a run to its end. `controls` are inputs from outside, such as a signal's
+/// [`Input::Stop`]. To be awaited inside of a `LocalSet`.
+///
+/// Not cancel-safe: a dropped run is a killed engine, to be resumed.
+///
+/// # Errors
+/// If the journal can no longer be written, or no supervisor can be started.
+pub async fn drive(
+    session: Session,
+    context: Arc<RunContext>,
+    controls: UnboundedReceiver<Input>,
+    observer: &mut dyn Observer,
+) -> Result<Finished, RunError> {
+    let runner = session.runner(context);
+    runner.connect().map_err(RunError::Supervisor)?;
+    Driver::new(session, runner, observer)?.run(controls).await
+}
+
+struct Driver<'a> {
+    session: Session,
+    runner: Runner,
+    observer: &'a mut dyn Observer,
+    inputs: UnboundedSender<Input>,
+    arrived: UnboundedReceiver<Input>,
+    sync: SyncThread,
+    spans: SpansThread,
+    timer: Timer,
+    requests: Requests,
+    summarizer: Summarizer,
+    state_file: StateFile,
+    free_disk: FreeDisk,
+    /// Appended, not known to be durable.
+    unpublished: VecDeque<Recorded>,
+    /// Ordered, their event not known to be durable.
+    held: VecDeque<Ordered>,
+    durable: Seq,
+    requested: Seq,
+    numbers: BTreeMap<AttemptId, Seq>,
+    finished: bool,
+}
+
+impl<'a> Driver<'a> {
+    fn new(
+        mut session: Session,
+        runner: Runner,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, RunError> {
+        let (inputs, arrived) = unbounded_channel();
+        let mut syncer = session.journal.syncer()?;
+        syncer.sync_delay = session.sync_delay;
+        let mut summarizer = Summarizer::default();
+        let recovered = std::mem::take(&mut session.recovered);
+        recovered.iter().for_each(|recorded| summarizer.apply(recorded));
+        observer.observe(&recovered, &session.view);
+        let durable = session.scheduler.state().last_seq;
+        Ok(Self {
+            runner,
+            observer,
+            sync: SyncThread::start(syncer)?,
+            spans: SpansThread::start(&session.store, session.run.clone(), inputs.clone())?,
+            timer: Timer::new()?,
+            requests: Requests::open(&session.run_dir)?,
+            summarizer,
+            state_file: StateFile::new(&session.run_dir),
+            free_disk: FreeDisk::new(&session.run_dir, session.scheduler.plan()),
+            inputs,
+            arrived,
+            unpublished: VecDeque::new(),
+            held: VecDeque::new(),
+            durable,
+            requested: durable,
+            numbers: BTreeMap::new(),
+            finished: false,
+            session,
+        })
+    }
+
+    async fn run(mut self, controls: UnboundedReceiver<Input>) -> Result<Finished, RunError> {
+        let first = std::mem::replace(&mut self.session.first, Input::TimerFired);
+        let resumed = matches!(first, Input::Resume(_));
+        let result = match self.turn(vec![first]) {
+            Ok(()) => {
+                if resumed {
+                    self.release_stale();
+                }
+                self.turns(controls).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            self.stop_after_failure(&error).await;
+            return Err(error);
+        }
+        self.record_summary();
+        self.spans.finish();
+        let status = self.session.view.status();
+        drop(self.session.lock);
+        Ok(Finished { status, view: self.session.view })
+    }
+
+    async fn turns(&mut self, mut controls: UnboundedReceiver<Input>) -> Result<(), RunError> {
+        let mut controls_open = true;
+        while !self.finished {
+            let mut inputs = Vec::new();
+            tokio::select! {
+                biased;
+                synced = self.sync.synced() => self.synced(synced?)?,
+                control = controls.recv(), if controls_open => match control {
+                    Some(input) => inputs.push(input),
+                    None => controls_open = false,
+                },
+                input = self.arrived.recv() => inputs.extend(input),
+                requests = self.requests.next() => {
+                    inputs.extend(requests?.into_iter().map(crate::requests::Request::into_input));
+                }
+                fired = self.timer.fired() => {
+                    fired?;
+                    inputs.push(Input::TimerFired);
+                }
+            }
+            while inputs.len() < INPUTS_MAX
+                && let Ok(input) = self.arrived.try_recv()
+            {
+                inputs.push(input);
+            }
+            if !inputs.is_empty() {
+                self.turn(inputs)?;
+            }
+            self.rest()?;
+        }
+        Ok(())
+    }
+
+    /// One turn: inputs in, events appended, effects performed or held.
+    fn turn(&mut self, inputs: Vec<Input>) -> Result<(), RunError> {
+        let now = wall_now().max(self.session.scheduler.state().last_at);
+        let mut records = Vec::new();
+        let mut seq = self.session.scheduler.state().last_seq;
+        for input in inputs {
+            let Output { events, effects } = self.session.scheduler.handle(now, input);
+            for event in events {
+                seq += 1;
+                records.push(Recorded { seq, at: now, event });
+            }
+            self.held.extend(effects);
+        }
+        if !records.is_empty() {
+            self.session.journal.append(&records)?;
+            self.unpublished.extend(records);
+            self.request_sync();
+        }
+        self.perform_durable();
+        Ok(())
+    }
+
+    fn request_sync(&mut self) {
+        let last = self.session.scheduler.state().last_seq;
+        if self.requested < last {
+            self.requested = last;
+            self.sync.request(last);
+        }
+    }
+
+    fn synced(&mut self, durable: Seq) -> Result<(), RunError> {
+        self.durable = self.durable.max(durable);
+        let count = self.unpublished.iter().take_while(|r| r.seq <= self.durable).count();
+        let published: Vec<Recorded> = self.unpublished.drain(..count).collect();
+        for recorded in &published {
+            self.summarizer.apply(recorded);
+            self.session
+                .view
+                .apply(recorded)
+                .map_err(|source| RunError::Corrupt { run: self.session.run.clone(), source })?;
+        }
+        if let Some(first) = published.first() {
+            if matches!(
+                first.event,
+                segue_core::Event::RunStarted { .. } | segue_core::Event::RunResumed { .. }
+            ) {
+                self.record_summary();
+            }
+            self.state_file.touch();
+            self.observer.observe(&published, &self.session.view);
+        }
+        self.perform_durable();
+        Ok(())
+    }
+
+    /// Arms the timer and lets the derived file follow.
+    fn rest(&mut self) -> Result<(), RunError> {
+        let now = wall_now();
+        if let Err(error) = self.state_file.write_if_due(&self.session.view, now) {
+            // The journal holds everything; the next write may succeed.
+            tracing::warn!(%error, "state.json could not be written");
+        }
+        let deadline = self.session.scheduler.next_deadline();
+        let next = [deadline, self.state_file.due()].into_iter().flatten().min();
+        self.timer.arm(next, now)?;
+        Ok(())
+    }
+
+    /// Performs every held effect whose event is durable. Starts may overtake others; all else
+    /// keeps its order.
+    fn perform_durable(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        for ordered in held {
+            if ordered.after <= self.durable {
+                self.perform(ordered.effect);
+            } else {
+                self.held.push_back(ordered);
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::StartAttempt { attempt, number } => self.start(attempt, number),
+            Effect::StopAttempt { attempt, reason, at_once } => {
+                if let Some(number) = self.numbers.get(&attempt) {
+                    self.runner.stop(*number, reason, at_once);
+                }
+            }
+            Effect::Reattach { attempt, number } => self.reattach(attempt, number),
+            Effect::Ask { attempt, wants } => {
+                let index = self.session.scheduler.position(&attempt.task);
+                let task = index.map(|index| &self.session.scheduler.plan().tasks[index]);
+                let priority = task.map_or(0, |task| task.priority);
+                self.spans.wish(Wish::Ask { attempt, wants, priority });
+            }
+            Effect::Release { attempt } => self.spans.wish(Wish::Release { attempt }),
+            Effect::FinishRun => self.finished = true,
+        }
+    }
+
+    fn start(&mut self, attempt: AttemptId, number: Seq) {
+        if let Err(message) = self.free_disk.check(wall_now()) {
+            let outcome = Outcome::SpawnFailed { kind: "disk".to_owned(), message };
+            let class = Some(FailureClass::Spawn);
+            let report = Box::new(AttemptReport::bare(outcome, class, Teardown::None));
+            self.send(Input::AttemptEnded { attempt, report });
+            return;
+        }
+        let Some(order) = self.order(attempt.clone(), number) else { return };
+        let (runner, inputs) = (self.runner.clone(), self.inputs.clone());
+        tokio::task::spawn_local(async move {
+            let report = Box::new(runner.run(order).await);
+            // A loop that is gone has left the attempt to the records.
+            let _ = inputs.send(Input::AttemptEnded { attempt, report });
+        });
+    }
+
+    fn reattach(&mut self, attempt: AttemptId, number: Seq) {
+        let Some(order) = self.order(attempt.clone(), number) else { return };
+        let (runner, inputs) = (self.runner.clone(), self.inputs.clone());
+        tokio::task::spawn_local(async move {
+            let watch = match runner.reattach(order).await {
+                Reattached::NeverStarted => {
+                    let _ = inputs.send(Input::NeverStarted { attempt });
+                    return;
+                }
+                Reattached::Ended(report) => {
+                    let _ = inputs.send(Input::AttemptEnded { attempt, report });
+                    return;
+                }
+                Reattached::Running(watch) => watch,
+            };
+            let _ = inputs.send(Input::Reattached { attempt: attempt.clone() });
+            let report = Box::new(runner.watch(watch).await);
+            let _ = inputs.send(Input::AttemptEnded { attempt, report });
+        });
+    }
+
+    fn send(&self, input: Input) {
+        // The receiver lives as long as this driver.
+        let _ = self.inputs.send(input);
+    }
+
+    fn order(&mut self, attempt: AttemptId, number: Seq) -> Option<AttemptOrder> {
+        let scheduler: &Scheduler = &self.session.scheduler;
+        let index = scheduler.position(&attempt.task)?;
+        let (plan, state) = (scheduler.plan(), scheduler.state());
+        let names = names_needed(&plan.tasks[index]);
+        let scope = task_scope(plan, state, index, &names);
+        let task_started_at = state.tasks[index].started_at.unwrap_or(state.last_at);
+        let run_deadline = scheduler.run_deadline();
+        self.numbers.insert(attempt.clone(), number);
+        Some(AttemptOrder { index, attempt, number, scope, task_started_at, run_deadline })
+    }
+
+    /// Gives back what attempts of earlier engines held and no longer need.
+    fn release_stale(&mut self) {
+        let state = self.session.scheduler.state();
+        let tasks = self.session.scheduler.plan().tasks.iter().zip(&state.tasks);
+        let kept = tasks.filter_map(|(task, entry)| {
+            let number = entry.attempt.as_ref()?.number;
+            Some(AttemptId { task: task.id.clone(), item: None, number })
+        });
+        let kept = kept.collect();
+        self.spans.wish(Wish::ReleaseAllBut { kept });
+    }
+
+    fn record_summary(&mut self) {
+        if let Some(summary) = self.summarizer.summary() {
+            self.spans.wish(Wish::Record { summary: Box::new(summary) });
+        }
+    }
+
+    /// The journal can no longer be written: stop what runs, as gently as it may be.
+    async fn stop_after_failure(&mut self, error: &RunError) {
+        tracing::error!(%error, "the run's journal cannot be written; stopping what runs");
+        let state = self.session.scheduler.state();
+        let mut running: Vec<(AttemptId, Seq)> = Vec::new();
+        for (task, entry) in self.session.scheduler.plan().tasks.iter().zip(&state.tasks) {
+            if let Some(current) = &entry.attempt {
+                let id = AttemptId { task: task.id.clone(), item: None, number: current.number };
+                if let Some(number) = self.numbers.get(&id) {
+                    running.push((id, *number));
+                }
+            }
+        }
+        for (_, number) in &running {
+            self.runner.stop(*number, StopReason::DiskFull, false);
+        }
+        while !running.is_empty() {
+            match self.arrived.recv().await {
+                Some(Input::AttemptEnded { attempt, .. }) => {
+                    running.retain(|(id, _)| *id != attempt);
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+    }
+}
+
+/// An observer that looks away.
+impl Observer for () {
+    fn observe(&mut self, _: &[Recorded], _: &RunView) {}
+}
+
+/// Shares an observer's state with whoever holds the other end.
+impl<T: Observer> Observer for Rc<std::cell::RefCell<T>> {
+    fn observe(&mut self, events: &[Recorded], view: &RunView) {
+        self.borrow_mut().observe(events, view);
+    }
+}

@@ -1,0 +1,150 @@
+//! Taking a run in hand: a new one, or one that another engine left.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use segue_attempt::{Launch, RunContext, Runner, adoption};
+use segue_core::{CorruptJournal, Event, Input, Plan, Recorded, Resume, RunId, RunView, Scheduler};
+use segue_journal::{Journal, JournalError, LockError, RunLock, Store};
+
+/// How long an adopting engine waits for a dead engine's supervisor before it kills it.
+const STARTS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a run could not be taken in hand or gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The run's lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The run's journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal does not fold over the plan.
+    #[error("the journal of run `{run}` does not fit its plan: {source}")]
+    Corrupt {
+        /// The run.
+        run: RunId,
+        /// Where.
+        #[source]
+        source: CorruptJournal,
+    },
+    /// The processes of an earlier engine could not be taken over.
+    #[error("the attempts of run `{run}` cannot be adopted")]
+    Adoption {
+        /// The run.
+        run: RunId,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No supervisor.
+    #[error("no supervisor could be started: {0}")]
+    Supervisor(String),
+    /// The loop's own descriptors and threads.
+    #[error("the run's loop failed")]
+    Loop(#[from] std::io::Error),
+}
+
+/// A run in hand: its lock is held, its journal is open, its first input is decided.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) store: Store,
+    pub(crate) run: RunId,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) lock: RunLock,
+    pub(crate) journal: Journal,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) view: RunView,
+    pub(crate) recovered: Vec<Recorded>,
+    pub(crate) first: Input,
+    /// A sync of the journal takes this much longer, to see Segue on a slow disk.
+    pub sync_delay: Option<Duration>,
+    /// What is started as the supervisor.
+    pub launch: Launch,
+}
+
+impl Session {
+    /// Takes in hand a run whose folder was just made. `started` is its
+    /// [`Event::RunStarted`].
+    ///
+    /// # Errors
+    /// If the lock is held or the journal cannot be made.
+    pub fn create(
+        store: &Store,
+        run: RunId,
+        plan: Arc<Plan>,
+        started: Event,
+    ) -> Result<Self, RunError> {
+        let lock = store.lock_run(&run)?;
+        let run_dir = store.run_dir(&run);
+        let journal = Journal::create(&run_dir, &lock)?;
+        Ok(Self {
+            store: store.clone(),
+            run,
+            run_dir,
+            lock,
+            journal,
+            scheduler: Scheduler::new(Arc::clone(&plan)),
+            view: RunView::new(plan),
+            recovered: Vec::new(),
+            first: Input::Start { started: Box::new(started) },
+            sync_delay: None,
+            launch: Launch::default(),
+        })
+    }
+
+    /// Takes in hand a run that exists: its lock, then the end of an earlier supervisor's
+    /// starts, then its journal.
+    ///
+    /// # Errors
+    /// If another engine has the run, or its journal is damaged.
+    pub fn resume(
+        store: &Store,
+        run: RunId,
+        plan: Arc<Plan>,
+        resume: Resume,
+    ) -> Result<Self, RunError> {
+        let lock = store.lock_run(&run)?;
+        let run_dir = store.run_dir(&run);
+        let (journal, recovered) = Journal::open(&run_dir, &lock)?;
+        let adopted = adoption::take_starts_lock(&run_dir, STARTS_PATIENCE);
+        drop(adopted.map_err(|source| RunError::Adoption { run: run.clone(), source })?);
+        let corrupt = |source| RunError::Corrupt { run: run.clone(), source };
+        let scheduler =
+            Scheduler::recover(Arc::clone(&plan), recovered.iter().cloned()).map_err(corrupt)?;
+        let mut view = RunView::new(plan);
+        for recorded in &recovered {
+            view.apply(recorded).map_err(corrupt)?;
+        }
+        Ok(Self {
+            store: store.clone(),
+            run: run.clone(),
+            run_dir,
+            lock,
+            journal,
+            scheduler,
+            view,
+            recovered,
+            first: Input::Resume(Box::new(resume)),
+            sync_delay: None,
+            launch: Launch::default(),
+        })
+    }
+
+    /// The run as its events so far show it.
+    #[must_use]
+    pub const fn view(&self) -> &RunView {
+        &self.view
+    }
+
+    /// The run's folder.
+    #[must_use]
+    pub const fn run_dir(&self) -> &PathBuf {
+        &self.run_dir
+    }
+
+    pub(crate) fn runner(&self, context: Arc<RunContext>) -> Runner {
+        Runner::new(context, Arc::clone(self.scheduler.plan()), self.launch.clone())
+    }
+}

@@ -1,0 +1,120 @@
+//! `state.json`: the run's view for scripts, written whole, at most twice a second and at the end.
+
+use std::path::{Path, PathBuf};
+
+use segue_core::{Hardware, Metrics, Millis, RunStatus, RunView, TaskView, Timestamp};
+use segue_journal::{IoError, write_atomic};
+use serde_json::{Value, json};
+
+/// The version of `state.json` and `report.json`.
+pub const STATE_FILE_VERSION: u32 = 1;
+
+/// How long after one write the next one is due at the earliest.
+const PAUSE: Millis = Millis(500);
+
+/// The document: `version run metrics tasks hardware`.
+#[must_use]
+pub fn state_document(view: &RunView) -> Value {
+    let tasks = view.tasks().map(|task| (task.task.id.to_string(), task_value(&task)));
+    let metrics: Metrics = view.metrics();
+    json!({
+        "version": STATE_FILE_VERSION,
+        "run": run_value(view),
+        "metrics": metrics,
+        "tasks": tasks.collect::<serde_json::Map<_, _>>(),
+        "hardware": hardware(&view.hardware),
+    })
+}
+
+fn run_value(view: &RunView) -> Value {
+    let state = view.state();
+    let until = view.ended_at.unwrap_or(state.last_at);
+    json!({
+        "id": state.run,
+        "workflow": view.plan().workflow,
+        "status": view.status(),
+        "started_at": (state.last_seq > 0).then_some(state.started_at),
+        "ended_at": view.ended_at,
+        "duration": until.since(state.started_at).as_secs_f64(),
+        "max_concurrent": state.slots,
+        "stage": state.stage,
+        "cost_usd": view.cost().map(segue_core::Usd::dollars),
+        "outputs": view.outputs,
+        "failure": view.failure,
+        "params": view.plan().params,
+        "last_seq": state.last_seq,
+    })
+}
+
+fn task_value(view: &TaskView<'_>) -> Value {
+    let entry = view.entry;
+    let last = entry.last.as_deref();
+    let mut value = json!({
+        "status": entry.status,
+        "attempts": view.attempts.len(),
+        "started_at": entry.started_at,
+        "ended_at": entry.ended_at,
+        "exit_code": last.and_then(segue_core::AttemptReport::exit_code),
+        "class": entry.failure.as_ref().map(|(class, _)| class),
+        "blocked_by": entry.blocked_by,
+    });
+    if let Some((_, message)) = &entry.failure {
+        value["message"] = json!(message);
+    }
+    if let Some(reason) = &entry.skipped {
+        value["skipped"] = json!(reason.to_string());
+    }
+    if let Some((on, until)) = &entry.waiting {
+        value["waiting"] = json!({"for": on, "until": until});
+    }
+    if let Some(report) = last.filter(|report| !report.outputs.is_empty()) {
+        let outputs = report.outputs.iter().map(|(name, value)| (name.clone(), value.to_value()));
+        value["outputs"] = outputs.collect();
+    }
+    value
+}
+
+fn hardware(hardware: &Hardware) -> Value {
+    json!({
+        "cpu_cores": hardware.cores,
+        "memory_bytes": hardware.memory_bytes,
+        "cpu_model": hardware.cpu_model,
+        "kind": hardware.kind,
+    })
+}
+
+/// Writes `state.json` no more often than is useful.
+#[derive(Debug)]
+pub(crate) struct StateFile {
+    path: PathBuf,
+    written_at: Option<Timestamp>,
+    dirty: bool,
+}
+
+impl StateFile {
+    pub(crate) fn new(run_dir: &Path) -> Self {
+        Self { path: run_dir.join("state.json"), written_at: None, dirty: false }
+    }
+
+    /// The view has changed.
+    pub(crate) const fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// When the next write is due; `None` if nothing has changed since the last.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        self.dirty.then(|| self.written_at.map_or(Timestamp::default(), |at| at + PAUSE))
+    }
+
+    /// Writes the file if it is due or the run has ended.
+    pub(crate) fn write_if_due(&mut self, view: &RunView, now: Timestamp) -> Result<(), IoError> {
+        let ended = view.status() != RunStatus::Running;
+        if !self.dirty || (!ended && self.due().is_some_and(|due| due > now)) {
+            return Ok(());
+        }
+        self.dirty = false;
+        self.written_at = Some(now);
+        let bytes = serde_json::to_vec(&state_document(view)).unwrap_or_default();
+        write_atomic(&self.path, &bytes)
+    }
+}
