@@ -226,3 +226,81 @@ pub(crate) fn read_report(frame: &Frame) -> Result<Option<Report>, Malformed> {
     fields.end()?;
     Ok(Some(report))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::FrameBuffer;
+
+    fn frame(bytes: &[u8]) -> Frame {
+        let mut buffer = FrameBuffer::default();
+        buffer.push(bytes);
+        buffer.next().expect("well formed").expect("whole")
+    }
+
+    fn start() -> Start {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = || std::ffi::OsString::from_vec(b"\xff\xfe=".to_vec());
+        Start {
+            run_dir: "/run".into(),
+            number: 7,
+            label: "a.1".into(),
+            attempt_dir: "/run/attempts/a.1".into(),
+            argv: vec!["true".into(), odd(), "".into()],
+            cwd: odd().into(),
+            env: vec![("A".into(), odd())],
+            stdin: Stdin::Bytes(vec![0, 1, 2]),
+            secrets: vec![b"12345678".to_vec()],
+            limits: Limits {
+                timeout_ms: Some(1),
+                kill_grace_ms: 2,
+                interrupt: Some(2),
+                orphan_ms: Some(u64::MAX),
+                ..Limits::default()
+            },
+            token: "token".into(),
+            leave: vec!["gradle".into()],
+        }
+    }
+
+    #[test]
+    fn a_start_comes_back_as_it_was_and_no_piece_of_it_is_a_panic() {
+        let bytes = write_start(&start()).expect("short");
+        assert_eq!(read_start(&frame(&bytes)), Ok(start()));
+        for cut in 5..bytes.len() {
+            let mut short = bytes[..cut].to_vec();
+            let length = u32::try_from(cut - 4).expect("short").to_le_bytes();
+            short[..4].copy_from_slice(&length);
+            assert!(read_start(&frame(&short)).is_err(), "cut at {cut}");
+        }
+        for at in 5..bytes.len() {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 0xff;
+            let _ = read_start(&frame(&wrong));
+        }
+    }
+
+    #[test]
+    fn stops_and_reports_come_back_as_they_were() {
+        for reason in REASONS {
+            let order = StopOrder { mode: StopMode::AtOnce, reason };
+            let bytes = write_stop(Path::new("/run"), 3, order).expect("short");
+            let (run_dir, number, read) = read_stop(&frame(&bytes)).expect("well formed");
+            assert_eq!((run_dir.as_path(), number), (Path::new("/run"), 3));
+            assert_eq!((read.mode, read.reason), (order.mode, order.reason));
+        }
+        let run_dir = || std::path::PathBuf::from("/run");
+        let message = || "why".to_owned();
+        let (number, pid, keeper_pid, started_unix_ms) = (1, 2, 3, 4);
+        for report in [
+            Report::RunOpened { run_dir: run_dir() },
+            Report::RunRefused { run_dir: run_dir(), message: message() },
+            Report::Spawned { run_dir: run_dir(), number, pid, keeper_pid, started_unix_ms },
+            Report::StartRefused { run_dir: run_dir(), number, message: message() },
+            Report::Rejected { message: message() },
+        ] {
+            let bytes = write_report(&report).expect("short");
+            assert_eq!(read_report(&frame(&bytes)), Ok(Some(report)));
+        }
+    }
+}

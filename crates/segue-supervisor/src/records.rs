@@ -114,3 +114,107 @@ pub(crate) fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim_end().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Outcome, SpawnFailure, Teardown, TimeLimit};
+    use crate::request::StopReason;
+
+    fn ended(number: u64, outcome: Outcome) -> Ended {
+        Ended {
+            run_dir: PathBuf::new(),
+            number,
+            label: "a \"{\"v\":1\" \n b.1".to_owned(),
+            outcome,
+            started_unix_ms: 1,
+            ended_unix_ms: 2,
+            user_ms: 3,
+            system_ms: 4,
+            peak_memory_bytes: 5,
+            stdout_bytes: 6,
+            stderr_bytes: 7,
+            omitted_bytes: 8,
+            log_error: None,
+            teardown: Teardown::Unverified { pids: vec![9] },
+        }
+    }
+
+    fn outcomes() -> Vec<Outcome> {
+        let limits = [TimeLimit::Total, TimeLimit::Stall, TimeLimit::Run];
+        let kinds = [
+            SpawnFailure::ProgramNotFound,
+            SpawnFailure::DirectoryNotFound,
+            SpawnFailure::PermissionDenied,
+            SpawnFailure::ArgumentsTooLong,
+            SpawnFailure::Other,
+        ];
+        let reasons = [
+            StopReason::Cancelled,
+            StopReason::Shutdown,
+            StopReason::Budget,
+            StopReason::Superseded,
+        ];
+        let mut outcomes = vec![
+            Outcome::Exited { code: 255 },
+            Outcome::Signaled { signal: 9 },
+            Outcome::Parked,
+            Outcome::OutputLimit,
+            Outcome::Lost,
+        ];
+        outcomes.extend(limits.map(|limit| Outcome::TimedOut { limit }));
+        outcomes.extend(reasons.map(|reason| Outcome::Cancelled { reason }));
+        let failed = |kind| Outcome::SpawnFailed { kind, message: "\u{fe}\n".to_owned() };
+        outcomes.extend(kinds.map(failed));
+        outcomes
+    }
+
+    #[test]
+    fn every_outcome_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = open(dir.path()).expect("made");
+        for (number, outcome) in (0..).zip(outcomes()) {
+            let json = serde_json::to_vec(&ended(number, outcome)).expect("plain data");
+            append_ended(&file, &json).expect("room");
+        }
+        let mut known = read(dir.path()).expect("records");
+        for (number, outcome) in (0..).zip(outcomes()) {
+            let expected = Ended { run_dir: dir.path().to_owned(), ..ended(number, outcome) };
+            assert_eq!(known.remove(&number).expect("written").ended, Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_torn_line_costs_only_itself_and_unknown_lines_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = open(dir.path()).expect("made");
+        let torn = b"{\"v\":1,\"kind\":\"ended\",\"number\":1,\"label\":\"x";
+        let newer = b"{\"v\":9,\"kind\":\"moved\",\"number\":1}\nnot even JSON \xff\n";
+        (&file).write_all(newer).expect("room");
+        (&file).write_all(torn).expect("room");
+        let json = serde_json::to_vec(&ended(2, Outcome::Parked)).expect("plain data");
+        append_ended(&file, &json).expect("room");
+        (&file).write_all(torn).expect("room");
+        let known = read(dir.path()).expect("records");
+        let has_ended = |number| known.get(&number).is_some_and(|known| known.ended.is_some());
+        assert!(has_ended(2) && !has_ended(1), "{known:?}");
+    }
+
+    /// The first version's lines, as they were written when it was new: never to be changed.
+    #[test]
+    fn the_first_version_is_still_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let golden = include_str!("../tests/golden/attempts.v1.jsonl");
+        std::fs::write(path(dir.path()), golden).expect("room");
+        let known = read(dir.path()).expect("records");
+        let spawning = known[&1].spawning.as_ref().expect("line 1");
+        assert_eq!((spawning.label.as_str(), spawning.keeper_pid), ("script.2", 4211));
+        assert_eq!(spawning.token, "01JD-script-2");
+        let ended = known[&1].ended.as_ref().expect("line 2");
+        assert_eq!(ended.outcome, Outcome::Exited { code: 3 });
+        assert_eq!(ended.teardown, Teardown::Verified { stragglers: 1 });
+        let ended = known[&2].ended.as_ref().expect("line 3");
+        assert_eq!(ended.outcome, Outcome::TimedOut { limit: TimeLimit::Total });
+        assert_eq!(ended.teardown, Teardown::Unverified { pids: vec![77] });
+    }
+}

@@ -26,8 +26,8 @@ pub(crate) struct Process {
 pub(crate) fn children_of(pid: u32) -> Vec<u32> {
     let single = format!("/proc/{pid}/task/{pid}/children");
     let tasks = format!("/proc/{pid}/task");
-    // Nearly every process has one thread; a second one makes the link count of `task` differ.
     let mut children = numbers(&fs::read_to_string(single).unwrap_or_default());
+    // Supervisor and keeper have one thread each. Others may have forked from a second one.
     if pid != std::process::id() {
         for entry in fs::read_dir(tasks).into_iter().flatten().flatten() {
             if entry.file_name().to_str() != Some(pid.to_string().as_str()) {

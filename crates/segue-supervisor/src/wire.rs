@@ -16,6 +16,9 @@ pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 
 const HEADER_BYTES: usize = 4;
 
+/// Most bytes of frames already taken that stay in memory.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
 /// What a frame is; the first byte after its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -101,9 +104,12 @@ impl FrameBuffer {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.taken == self.bytes.len() {
             self.bytes.clear();
-            self.taken = 0;
             // A long prompt went through: do not keep its memory for the next small frame.
-            self.bytes.shrink_to(1 << 16);
+            self.bytes.shrink_to(KEPT_BYTES_MAX);
+            self.taken = 0;
+        } else if self.taken > KEPT_BYTES_MAX {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
         }
         self.bytes.extend_from_slice(bytes);
     }
@@ -259,5 +265,41 @@ impl<'a> Fields<'a> {
     /// Everything was read.
     pub(crate) fn end(&self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed::TrailingBytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_out_whole_however_they_come_in() {
+        let frames: Vec<Vec<u8>> = (0..40_000)
+            .map(|at| Writer::new(Kind::Stop).u64(at).finish().expect("short"))
+            .collect();
+        let stream = frames.concat();
+        for size in [1, 7, 4096, stream.len()] {
+            let mut buffer = FrameBuffer::default();
+            let mut seen = 0;
+            for piece in stream.chunks(size) {
+                buffer.push(piece);
+                while let Some(frame) = buffer.next().expect("well formed") {
+                    assert_eq!(frame.fields().u64(), Ok(seen));
+                    seen += 1;
+                }
+                assert!(buffer.bytes.capacity() <= 4 * (size + KEPT_BYTES_MAX), "it is bounded");
+            }
+            assert_eq!(seen, 40_000);
+        }
+    }
+
+    #[test]
+    fn a_frame_too_long_is_refused_at_both_ends() {
+        let long = vec![0; FRAME_BYTES_MAX];
+        let refused = Writer::new(Kind::Start).blob(&long).finish();
+        assert!(matches!(refused, Err(Malformed::Oversized { .. })), "{refused:?}");
+        let mut buffer = FrameBuffer::default();
+        buffer.push(&u32::MAX.to_le_bytes());
+        assert!(matches!(buffer.next(), Err(Malformed::Oversized { .. })));
     }
 }

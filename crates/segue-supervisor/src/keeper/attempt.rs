@@ -10,13 +10,13 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::begin::{self, Spawned};
 use super::limits::{Deadlines, World};
-use super::output::{Keep, Stream};
-use super::program::{self, Descriptors, Failure};
+use super::output::Stream;
+use super::program::Failure;
 use super::{Afterwards, Keeper};
-use crate::mask::Masker;
 use crate::report::{Ended, Outcome, Report, SpawnFailure, Teardown};
-use crate::request::{Start, Stdin, StopMode, StopReason};
+use crate::request::{Start, StopMode, StopReason};
 use crate::sys::{self, Interest, Region, Waited};
 use crate::wire::{Frame, Kind, Writer};
 use crate::{codec, records, tree};
@@ -86,7 +86,7 @@ pub(super) fn run(keeper: &mut Keeper, frame: &Frame) -> Afterwards {
             return Afterwards::Exit;
         }
     };
-    match begin(keeper, &start) {
+    match begin::begin(keeper, &start) {
         Ok(Some(records)) => carry_out(keeper, start, records),
         Ok(None) => Afterwards::Exit,
         Err(message) => {
@@ -97,38 +97,9 @@ pub(super) fn run(keeper: &mut Keeper, frame: &Frame) -> Afterwards {
     }
 }
 
-/// Locks the number and records that it may run; the error is for the engine to read, and
-/// nothing was recorded. `None`: the supervisor is gone, so that an adopter may already have read
-/// that this number never started.
-fn begin(keeper: &Keeper, start: &Start) -> Result<Option<File>, String> {
-    start.check().map_err(|error| error.to_string())?;
-    let path = records::path(&start.run_dir);
-    let failed = |error| format!("failed to record the start in `{}`: {error}", path.display());
-    let file = records::open(&start.run_dir).map_err(failed)?;
-    if !sys::try_lock(&file, Region::Byte(start.number)).map_err(failed)? {
-        return Err(format!("attempt number {} is running already", start.number));
-    }
-    // After the lock: an adopter kills the supervisor first and then looks at locks, so either it
-    // sees ours or we see its deed.
-    if sys::parent_pid() != keeper.supervisor_pid {
-        return Ok(None);
-    }
-    let record = records::Spawning {
-        number: start.number,
-        label: start.label.clone(),
-        keeper_pid: std::process::id(),
-        keeper_started_ticks: keeper.started_ticks,
-        boot: keeper.boot.clone(),
-        token: start.token.clone(),
-        at_unix_ms: sys::unix_ms(),
-    };
-    records::append_spawning(&file, &record).map_err(failed)?;
-    Ok(Some(file))
-}
-
 fn carry_out(keeper: &mut Keeper, start: Start, records: File) -> Afterwards {
     let started_unix_ms = sys::unix_ms();
-    match Attempt::spawn(keeper, &start) {
+    match begin::spawn(keeper, &start) {
         Ok(parts) => {
             let mut attempt = parts.into_attempt(keeper, start, records, started_unix_ms);
             let teardown = attempt.watch();
@@ -142,14 +113,6 @@ fn carry_out(keeper: &mut Keeper, start: Start, records: File) -> Afterwards {
             Afterwards::WaitForNext
         }
     }
-}
-
-/// What a started program comes with.
-struct Spawned {
-    stdout: Stream,
-    stderr: Stream,
-    terminal: Option<(File, OwnedFd)>,
-    program: u32,
 }
 
 impl Spawned {
@@ -193,42 +156,6 @@ impl Spawned {
 }
 
 impl Attempt<'_> {
-    fn spawn(keeper: &mut Keeper, start: &Start) -> Result<Spawned, Failure> {
-        let io = |error: std::io::Error| Failure::other(format!("failed to start: {error}"));
-        let keep = match start.limits.output_bytes_max {
-            Some(bytes_max) => Keep::Ends { bytes_max },
-            None => Keep::All,
-        };
-        let keep_stdout = match start.limits.stdout_bytes_stop {
-            Some(bytes_max) => Keep::Head { bytes_max },
-            None => keep,
-        };
-        let stream = |name: &str, keep| {
-            Stream::new(start.attempt_dir.join(name), keep, Masker::new(&start.secrets))
-        };
-        let stdout = stream("stdout.log", keep_stdout).map_err(io)?;
-        let stderr = stream("stderr.log", keep).map_err(io)?;
-        let mut terminal = None;
-        let mut memory = None;
-        match &start.stdin {
-            Stdin::Null => {}
-            Stdin::Bytes(bytes) => memory = Some(sys::memory_file(bytes).map_err(io)?),
-            Stdin::Pty => terminal = Some(sys::pseudo_terminal().map_err(io)?),
-        }
-        let stdin = terminal.as_ref().map(|(_, terminal)| terminal).or(memory.as_ref());
-        let descriptors = Descriptors {
-            stdin: stdin.map(AsFd::as_fd),
-            stdout: stdout.writer(),
-            stderr: stderr.writer(),
-            terminal: terminal.is_some(),
-        };
-        let command = program::command(start, descriptors)?;
-        let spawned = keeper.spawner.spawn(&command);
-        let program = spawned.map_err(|error| program::explain(start, &error))?;
-        let terminal = terminal.map(|(master, terminal)| (File::from(master), terminal));
-        Ok(Spawned { stdout, stderr, terminal, program })
-    }
-
     /// Runs until the tree is empty, or the kernel does not let it become so.
     fn watch(&mut self) -> Teardown {
         loop {
@@ -442,8 +369,8 @@ impl Attempt<'_> {
             match frame.kind {
                 Kind::Orphaned => self.keeper.orphaned = true,
                 Kind::Stop => {
-                    let Ok((_, number, order)) = codec::read_stop(&frame) else { continue };
-                    if number == self.start.number {
+                    let Ok((run_dir, number, order)) = codec::read_stop(&frame) else { continue };
+                    if number == self.start.number && run_dir == self.start.run_dir {
                         let outcome = Outcome::Cancelled { reason: order.reason };
                         self.stop(outcome, order.mode, now);
                     }
@@ -488,6 +415,10 @@ impl Attempt<'_> {
         ended.log_error = stdout.error.or(stderr.error);
         let frames = self.unsent.map(|(frame, _)| frame).unwrap_or_default();
         conclude(self.keeper, &self.records, ended, frames);
+        // Seen empty: the next attempt cannot meet anything of this one.
+        if is_verified && self.start.leave.is_empty() {
+            return Afterwards::WaitForNext;
+        }
         let behind = tree::children_of(std::process::id());
         if is_verified && behind.is_empty() {
             return Afterwards::WaitForNext;

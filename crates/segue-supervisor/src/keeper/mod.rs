@@ -6,6 +6,7 @@
 //! give it another attempt.
 
 mod attempt;
+mod begin;
 mod limits;
 mod output;
 mod program;
