@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::state::{AttemptStep, RunState, TaskEntry};
-use crate::{Millis, Plan, Section, TaskId, TaskIndex, TaskStatus, Timestamp, WaitingOn};
+use crate::{Millis, Plan, Section, Task, TaskId, TaskIndex, TaskStatus, Timestamp, WaitingOn};
 
 /// Beyond an attempt's own limits, how long the scheduler waits before it asks what became of it.
 const BACKSTOP_MARGIN: Millis = Millis::from_secs(60);
@@ -93,7 +93,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    pub(crate) fn of(plan: &Plan, index: TaskIndex, entry: &TaskEntry) -> Self {
+    pub(crate) fn of(task: &Task, entry: &TaskEntry) -> Self {
         if entry.status.is_final() {
             return Self::Final;
         }
@@ -103,7 +103,7 @@ impl Role {
             Some(AttemptStep::Cleared) => Self::Cleared,
             Some(AttemptStep::Doubtful) => Self::Doubtful,
             Some(AttemptStep::Dispatched(at)) => {
-                let limits = &plan.tasks[index].limits;
+                let limits = &task.limits;
                 let backstop = |timeout| *at + timeout + limits.kill_grace + BACKSTOP_MARGIN;
                 Self::Running(limits.timeout.map(backstop))
             }
@@ -151,7 +151,7 @@ impl Index {
             let left = |need: &&TaskIndex| !state.tasks[**need].status.is_final();
             let unmet = task.needs.iter().filter(left).count();
             index.unmet[i] = u32::try_from(unmet).unwrap_or(u32::MAX);
-            let role = Role::of(plan, i, &state.tasks[i]);
+            let role = Role::of(task, &state.tasks[i]);
             if role != Role::Final {
                 *index.sections.entry(task.section).or_default() += 1;
                 if let (Section::Main, Some(stage)) = (task.section, task.stage) {
@@ -164,38 +164,45 @@ impl Index {
         index
     }
 
-    /// Whether this index, settled, agrees with one built `from_scratch`.
+    /// Whether this index, settled at `now`, agrees with one `built` from scratch.
     ///
-    /// It may know more of two things: idle tasks that were admitted stand in `ready`, and so do
-    /// retries whose time has come. A backstop may have been set anew.
-    pub(crate) fn same_as(&self, from_scratch: &Self, state: &RunState) -> Result<(), String> {
+    /// It knows more of two things: idle tasks that were admitted stand in `ready`, and retries
+    /// whose time has come have left `retries` for it. A backstop may have been set anew.
+    pub(crate) fn same_as(
+        &self,
+        built: &Self,
+        state: &RunState,
+        now: Timestamp,
+    ) -> Result<(), String> {
         let counts = |index: &Self| (index.cleared, index.running, index.doubtful);
-        if counts(self) != counts(from_scratch) {
-            let (kept, built) = (counts(self), counts(from_scratch));
-            return Err(format!("cleared, running, doubtful are {built:?}, not {kept:?}"));
+        if counts(self) != counts(built) {
+            return Err(format!("counts are {:?}, not {:?}", counts(built), counts(self)));
         }
-        if self.unmet != from_scratch.unmet {
-            return Err(format!("unmet is {:?}, not {:?}", from_scratch.unmet, self.unmet));
+        if self.unmet != built.unmet {
+            return Err(format!("unmet is {:?}, not {:?}", built.unmet, self.unmet));
         }
-        if (&self.stages, &self.sections) != (&from_scratch.stages, &from_scratch.sections) {
+        if (&self.stages, &self.sections) != (&built.stages, &built.sections) {
             return Err("stages or sections differ".to_owned());
         }
         let tasks = |set: &BTreeSet<(Timestamp, TaskIndex)>| -> BTreeSet<TaskIndex> {
             set.iter().map(|&(_, i)| i).collect()
         };
-        if tasks(&self.backstops) != tasks(&from_scratch.backstops) {
+        if tasks(&self.backstops) != tasks(&built.backstops) {
             return Err("backstops differ".to_owned());
         }
-        let mut ready = self.ready.clone();
-        ready.retain(|key| !from_scratch.ready.contains(key));
-        let due: BTreeSet<TaskIndex> = ready.iter().map(|key| key.2).collect();
-        let idle = |i: &&TaskIndex| state.tasks[**i].status == TaskStatus::Pending;
-        let retries: BTreeSet<TaskIndex> =
-            due.iter().filter(|i| !idle(i)).copied().chain(tasks(&self.retries)).collect();
-        if self.ready.len() - due.len() != from_scratch.ready.len()
-            || retries != tasks(&from_scratch.retries)
-        {
-            return Err(format!("ready is {:?}, retries are {:?}", self.ready, self.retries));
+        let waiting = built.retries.iter().filter(|(until, _)| *until > now).copied().collect();
+        if self.retries != waiting {
+            return Err(format!("retries are {waiting:?}, not {:?}", self.retries));
+        }
+        let due: BTreeSet<TaskIndex> =
+            built.retries.iter().filter(|(until, _)| *until <= now).map(|&(_, i)| i).collect();
+        let admitted = |key: &ReadyKey| {
+            let entry = &state.tasks[key.2];
+            due.contains(&key.2) || entry.status == TaskStatus::Pending && entry.attempt.is_none()
+        };
+        let extra: Vec<_> = self.ready.difference(&built.ready).collect();
+        if !built.ready.is_subset(&self.ready) || !extra.into_iter().all(admitted) {
+            return Err(format!("ready is {:?}, not {:?}", built.ready, self.ready));
         }
         Ok(())
     }

@@ -3,6 +3,9 @@
 //! A grant of the arbiter is never carried over: the engine before may be long gone, and the
 //! arbiter may have given it to somebody else. So a task of a concurrency group whose attempt
 //! does not run asks anew, and whatever its ended attempts may still hold is given back.
+//!
+//! A task that starts over may be a need, or in an earlier stage or section, of one that had
+//! begun. What runs goes on; what does not run waits as if it had not begun.
 
 use crate::scheduler::Scheduler;
 use crate::state::{AttemptStep, Phase};
@@ -26,8 +29,12 @@ impl Scheduler {
                 AttemptStep::Doubtful => {
                     self.order(Effect::Reattach { attempt, number: current.seq });
                 }
-                AttemptStep::Asked(wants) => self.order(Effect::Ask { attempt, wants }),
-                AttemptStep::Granted => self.give_up(index, StopReason::Shutdown),
+                AttemptStep::Asked(wants) if self.unhindered(index) => {
+                    self.order(Effect::Ask { attempt, wants });
+                }
+                AttemptStep::Asked(_) | AttemptStep::Granted => {
+                    self.give_up(index, StopReason::Shutdown);
+                }
                 AttemptStep::Cleared | AttemptStep::Dispatched(_) => {}
             }
         }
@@ -59,16 +66,14 @@ impl Scheduler {
     }
 
     pub(crate) fn never_started(&mut self, attempt: AttemptId) {
-        let begun =
-            |step: &AttemptStep| matches!(step, AttemptStep::Dispatched(_) | AttemptStep::Doubtful);
-        if !self.step(&attempt).is_some_and(begun) {
+        if !self.step(&attempt).is_some_and(AttemptStep::begun) {
             return;
         }
         let index =
             self.graph.position(attempt.task.as_str()).expect("its step was found by its task");
         if let Some(reason) = self.ended_by(index) {
             self.cancel_idle(index, reason);
-        } else if self.plan.tasks[index].group.is_some() {
+        } else if self.plan.tasks[index].group.is_some() || !self.unhindered(index) {
             self.give_up(index, StopReason::Shutdown);
         } else {
             self.record(Event::AttemptRecalled { attempt });

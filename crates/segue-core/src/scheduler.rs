@@ -142,7 +142,8 @@ impl Scheduler {
     /// If they differ where they must not.
     #[doc(hidden)]
     pub fn check_index(&self) -> Result<(), String> {
-        self.index.same_as(&Index::build(&self.plan, &self.graph, &self.state), &self.state)
+        let built = Index::build(&self.plan, &self.graph, &self.state);
+        self.index.same_as(&built, &self.state, self.now)
     }
 
     /// When [`Input::TimerFired`] is due at the latest; `None` if nothing waits for time.
@@ -210,12 +211,12 @@ impl Scheduler {
         let seq = self.state.last_seq + 1;
         let index = task_of(&event).and_then(|id| self.graph.position(id.as_str()));
         let rebuild = matches!(event, Event::RunStarted { .. } | Event::RunResumed { .. });
-        let before = index.map(|i| Role::of(&self.plan, i, &self.state.tasks[i]));
+        let before = index.map(|i| Role::of(&self.plan.tasks[i], &self.state.tasks[i]));
         self.state
             .apply(seq, self.now, &event, index, |id| self.graph.position(id.as_str()))
             .expect("the scheduler records only events that follow on its own state");
         if let (Some(i), Some(before)) = (index, before) {
-            let after = Role::of(&self.plan, i, &self.state.tasks[i]);
+            let after = Role::of(&self.plan.tasks[i], &self.state.tasks[i]);
             self.index.moved(&self.plan, &self.graph, i, before, after);
             if after == Role::Final {
                 self.index.spread(&self.graph, i, self.state.tasks[i].status);
@@ -246,9 +247,7 @@ impl Scheduler {
     }
 
     fn attempt_ended(&mut self, attempt: AttemptId, mut report: AttemptReport) {
-        let begun =
-            |step: &AttemptStep| matches!(step, AttemptStep::Dispatched(_) | AttemptStep::Doubtful);
-        if !self.step(&attempt).is_some_and(begun) {
+        if !self.step(&attempt).is_some_and(AttemptStep::begun) {
             return;
         }
         let Some(index) = self.graph.position(attempt.task.as_str()) else { return };
@@ -349,18 +348,14 @@ impl Scheduler {
         self.end_attempt(index, attempt, report);
     }
 
-    /// Moves due retries to the ready ones, asks about overdue attempts, ends an overdue run.
+    /// Brings up due retries and asks about overdue attempts.
     fn fire_due(&mut self) {
         while let Some(&(at, index)) = self.index.retries.first() {
             if at > self.now {
                 break;
             }
             self.index.retries.pop_first();
-            if self.plan.tasks[index].group.is_none() {
-                self.index.ready.insert(self.graph.key(&self.plan, index));
-            } else if self.stop_asked(index).is_none() {
-                self.ask(index);
-            }
+            self.index.dirty.insert(index);
         }
         while let Some(&(at, index)) = self.index.backstops.first() {
             if at > self.now {
@@ -373,6 +368,10 @@ impl Scheduler {
                 self.order(Effect::Reattach { attempt, number: seq });
             }
         }
+    }
+
+    /// Ends a run whose time is up.
+    pub(crate) fn end_overdue(&mut self) {
         if self.timed() && self.now >= self.run_deadline() {
             self.stop_run(StopReason::RunTimeout, false);
         }

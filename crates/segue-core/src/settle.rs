@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::index::Role;
 use crate::plan::Value;
 use crate::scheduler::Scheduler;
 use crate::scope::{run_scope_with, task_scope_with};
@@ -29,6 +30,7 @@ impl Scheduler {
     /// Decides everything that can be decided now.
     pub(crate) fn settle(&mut self) {
         loop {
+            self.end_overdue();
             while let Some(index) = self.index.dirty.pop_first() {
                 self.examine(index);
             }
@@ -44,10 +46,11 @@ impl Scheduler {
     fn examine(&mut self, index: TaskIndex) {
         let plan = Arc::clone(&self.plan);
         let task = &plan.tasks[index];
-        let entry = &self.state.tasks[index];
-        if entry.status != TaskStatus::Pending || entry.attempt.is_some() {
-            return;
-        }
+        let retries = match Role::of(task, &self.state.tasks[index]) {
+            Role::Idle => false,
+            Role::Retry(until) if until <= self.now => true,
+            _ => return,
+        };
         if self.state.stop.is_some_and(|stop| stop.blocks(task.section)) {
             if !self.state.stop.is_some_and(|stop| stop.interrupts()) {
                 let reason = self.state.stop.map_or(StopReason::Cancelled, |stop| stop.reason);
@@ -61,6 +64,9 @@ impl Scheduler {
         if task.excluded {
             return self.skip(task, SkipReason::NotSelected);
         }
+        if self.state.tasks[index].attempts > 0 && !self.enters(task.section) {
+            return self.skip(task, SkipReason::SectionNotEntered);
+        }
         match self.verdict(index, task) {
             Verdict::Wait => {}
             Verdict::Skip(reason) => self.skip(task, reason),
@@ -69,6 +75,7 @@ impl Scheduler {
                 self.record(Event::TaskBlocked { task: task.id.clone(), by });
             }
             Verdict::Go if task.section == Section::Main && task.stage > self.state.stage => {}
+            Verdict::Go if retries => self.enqueue(index, task),
             Verdict::Go => self.admit(index, task),
         }
     }
@@ -147,6 +154,11 @@ impl Scheduler {
                 Err(error) => return self.fail_to_evaluate(index, "skip_if", condition, &error),
             }
         }
+        self.enqueue(index, task);
+    }
+
+    /// Puts a task in line for a slot, behind its group's queue if it has a group.
+    fn enqueue(&mut self, index: TaskIndex, task: &Task) {
         if task.group.is_some() {
             self.ask(index);
         } else {
@@ -154,8 +166,20 @@ impl Scheduler {
         }
     }
 
+    /// Whether needs, stage and section let a task go on: a resume may close what was open.
+    pub(crate) fn unhindered(&self, index: TaskIndex) -> bool {
+        let task = &self.plan.tasks[index];
+        let earlier = self.index.sections.range(..task.section).next();
+        let stage = self.index.stages.first_key_value().map(|(stage, _)| *stage);
+        let staged = task.section == Section::Main && stage.is_some();
+        earlier.is_none()
+            && (!staged || task.stage <= stage)
+            && self.enters(task.section)
+            && matches!(self.verdict(index, task), Verdict::Go)
+    }
+
     /// Asks the arbiter for a grant for the next attempt of a task with a concurrency group.
-    pub(crate) fn ask(&mut self, index: TaskIndex) {
+    fn ask(&mut self, index: TaskIndex) {
         let plan = Arc::clone(&self.plan);
         let Some(group) = &plan.tasks[index].group else { return };
         match self.control(index, &group.key) {
@@ -246,24 +270,32 @@ impl Scheduler {
     }
 
     fn open_section(&mut self, next: Section) -> bool {
-        let failed = self.main_failed();
-        let cancelled = self.state.stop.is_some_and(|stop| stop.reason == StopReason::Cancelled);
-        let entered = match next {
-            Section::Main | Section::Finally => true,
-            Section::OnSuccess => !failed && !cancelled,
-            Section::OnFailure => failed && !cancelled,
-        };
+        let entered = self.enters(next);
         self.record(Event::SectionOpened { section: next });
         self.index.dirty.extend(self.graph.section(next));
         if !entered {
             let plan = Arc::clone(&self.plan);
             while let Some(index) = self.index.dirty.pop_first() {
-                if !self.state.tasks[index].status.is_final() {
+                let entry = &self.state.tasks[index];
+                let begun = entry.attempt.as_ref().is_some_and(|attempt| attempt.step.begun());
+                // What an earlier engine began, when the DAG had ended the other way, goes on.
+                if !entry.status.is_final() && !begun {
+                    self.give_up(index, StopReason::Shutdown);
                     self.skip(&plan.tasks[index], SkipReason::SectionNotEntered);
                 }
             }
         }
         true
+    }
+
+    /// Whether the DAG, all of which has ended, ended in the way that a section handles.
+    fn enters(&self, section: Section) -> bool {
+        let cancelled = self.state.stop.is_some_and(|stop| stop.reason == StopReason::Cancelled);
+        match section {
+            Section::Main | Section::Finally => true,
+            Section::OnSuccess => !cancelled && !self.main_failed(),
+            Section::OnFailure => !cancelled && self.main_failed(),
+        }
     }
 
     fn main_failed(&self) -> bool {

@@ -152,6 +152,14 @@ pub enum AttemptStep {
     Doubtful,
 }
 
+impl AttemptStep {
+    /// Whether a process may have been made for the attempt.
+    #[must_use]
+    pub const fn begun(&self) -> bool {
+        matches!(self, Self::Dispatched(_) | Self::Doubtful)
+    }
+}
+
 /// An event that cannot follow on those before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{event} cannot follow: {why}")]
@@ -363,7 +371,7 @@ impl RunState {
             }
             Event::AttemptRecalled { attempt } => {
                 let state = entry.current(attempt.number)?;
-                if !matches!(state.step, AttemptStep::Dispatched(_) | AttemptStep::Doubtful) {
+                if !state.step.begun() {
                     return Err("the attempt has not been dispatched");
                 }
                 state.step = AttemptStep::Cleared;
