@@ -1,0 +1,147 @@
+//! What more than one face shows of a run: spans, sums, verdicts.
+
+use segue_core::{
+    AttemptView, Finding, Metrics, Millis, RunView, TaskStatus, TaskView, Teardown, Timestamp, Usd,
+};
+
+/// The run's time so far: until its end, or its last event.
+pub(crate) fn duration(view: &RunView) -> Millis {
+    let state = view.state();
+    view.ended_at.unwrap_or(state.last_at).since(state.started_at)
+}
+
+/// The counters in words, those at zero left out: `3 succeeded, 1 failed`.
+pub(crate) fn counts(metrics: &Metrics) -> String {
+    let some = metrics.counts.iter().filter(|(_, count)| *count > 0);
+    let mut words: Vec<String> = some.map(|(status, count)| format!("{count} {status}")).collect();
+    match metrics.retries {
+        0 => {}
+        1 => words.push("1 retry".to_owned()),
+        count => words.push(format!("{count} retries")),
+    }
+    if words.is_empty() { "no tasks".to_owned() } else { words.join(", ") }
+}
+
+/// When an attempt's process began: its own word, else when it got its slot.
+pub(super) fn began_at(attempt: &AttemptView) -> Timestamp {
+    attempt.report.as_ref().and_then(|report| report.started_at).unwrap_or(attempt.dispatched_at)
+}
+
+/// When an attempt ended; `None` while it runs.
+pub(super) fn ended_at(attempt: &AttemptView) -> Option<Timestamp> {
+    attempt.report.as_ref().and_then(|report| report.ended_at).or(attempt.ended_at)
+}
+
+/// How long an attempt took, or has taken until `now`.
+pub(super) fn attempt_duration(attempt: &AttemptView, now: Timestamp) -> Millis {
+    ended_at(attempt).unwrap_or(now).since(began_at(attempt))
+}
+
+/// How long a task took from its first attempt to its end; `None` if it never started.
+pub(super) fn task_duration(task: &TaskView<'_>, now: Timestamp) -> Option<Millis> {
+    Some(task.entry.ended_at.unwrap_or(now).since(task.entry.started_at?))
+}
+
+/// What a task's attempts cost together; `None` if none told.
+pub(super) fn task_cost(task: &TaskView<'_>) -> Option<Usd> {
+    let mut sum = None;
+    for cost in task.attempts.iter().filter_map(|attempt| attempt.report.as_ref()?.cost) {
+        *sum.get_or_insert(Usd::default()) += cost;
+    }
+    sum
+}
+
+/// Why a task stands as it does, where there is more to say than its status.
+pub(super) fn reason(task: &TaskView<'_>) -> Option<String> {
+    let entry = task.entry;
+    match entry.status {
+        TaskStatus::Failed => {
+            entry.failure.as_ref().map(|(class, message)| format!("{class}: {message}"))
+        }
+        TaskStatus::Skipped => entry.skipped.as_ref().map(ToString::to_string),
+        TaskStatus::Blocked => entry.blocked_by.as_ref().map(|by| format!("blocked by `{by}`")),
+        TaskStatus::Waiting => entry.waiting.as_ref().map(|(on, _)| waiting_words(on)),
+        _ => None,
+    }
+}
+
+/// What a task waits for, in words.
+pub(crate) fn waiting_words(on: &segue_core::WaitingOn) -> String {
+    match on {
+        segue_core::WaitingOn::Retry => "waits for its retry".to_owned(),
+        segue_core::WaitingOn::Lock { key } => format!("waits for group `{key}`"),
+    }
+}
+
+/// A verdict with where it was given.
+pub(super) struct Verdict<'a> {
+    pub(super) task: TaskView<'a>,
+    pub(super) number: u32,
+    pub(super) finding: &'a Finding,
+}
+
+/// Everything gates said, in the order of tasks and attempts.
+pub(super) fn verdicts(view: &RunView) -> impl Iterator<Item = Verdict<'_>> {
+    view.tasks().flat_map(|task| {
+        task.attempts.iter().flat_map(move |attempt| {
+            let findings = attempt.report.iter().flat_map(|report| &report.findings);
+            findings.map(move |finding| Verdict { task, number: attempt.number, finding })
+        })
+    })
+}
+
+/// Sums over all ended attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) peak_memory_bytes: u64,
+    pub(super) user: Millis,
+    pub(super) system: Millis,
+}
+
+pub(super) fn totals(view: &RunView) -> Totals {
+    let reports = view.tasks().flat_map(|task| task.attempts.iter());
+    let mut totals = Totals::default();
+    for report in reports.filter_map(|attempt| attempt.report.as_ref()) {
+        let resources = &report.resources;
+        totals.peak_memory_bytes = totals.peak_memory_bytes.max(resources.peak_memory_bytes);
+        totals.user.0 = totals.user.0.saturating_add(resources.user_ms);
+        totals.system.0 = totals.system.0.saturating_add(resources.system_ms);
+    }
+    totals
+}
+
+/// Dollars per minute of the run; `None` without a cost or a duration.
+pub(super) fn cost_per_minute(view: &RunView) -> Option<f64> {
+    let minutes = duration(view).as_secs_f64() / 60.0;
+    view.cost().filter(|_| minutes > 0.0).map(|cost| cost.dollars() / minutes)
+}
+
+/// What was seen of an attempt's processes, in words; `None` where all is well.
+pub(super) fn teardown_trouble(teardown: &Teardown) -> Option<String> {
+    match teardown {
+        Teardown::Unverified { pids } => {
+            let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+            Some(format!("teardown unverified: processes {} may still run", pids.join(", ")))
+        }
+        Teardown::Verified { stragglers } if *stragglers > 0 => {
+            Some(format!("{stragglers} processes outlived it and were killed"))
+        }
+        Teardown::Verified { .. } | Teardown::None => None,
+    }
+}
+
+/// Bytes as people say them: `42.0 MiB`.
+#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}

@@ -1,0 +1,98 @@
+//! `report.json`: `state.json`'s document, and what only a report tells.
+
+use segue_core::{AttemptView, RunView, Teardown, Timestamp, Usd};
+use serde_json::{Value, json};
+
+use super::advice::recommendations;
+use super::facts::{
+    attempt_duration, began_at, cost_per_minute, duration, ended_at, totals, verdicts,
+};
+
+/// The report as a document: all of `state.json` (`version run metrics tasks hardware`), each
+/// task's `history` of attempts, and `gates`, `files`, `performance`, `recommendations`.
+///
+/// Durations are numbers of seconds, money numbers of dollars, times RFC 3339 in UTC.
+#[must_use]
+pub fn json(view: &RunView) -> Value {
+    let now = view.state().last_at;
+    let mut document = segue_engine::state_document(view);
+    for task in view.tasks() {
+        let history: Vec<Value> = task.attempts.iter().map(|a| attempt_value(a, now)).collect();
+        let value = &mut document["tasks"][task.task.id.as_str()];
+        value["cost_usd"] = json!(super::facts::task_cost(&task).map(Usd::dollars));
+        value["history"] = Value::Array(history);
+    }
+    document["gates"] = verdicts(view).map(|verdict| verdict_value(&verdict)).collect();
+    document["files"] = view
+        .tasks()
+        .flat_map(|task| {
+            let files = task.entry.last.iter().flat_map(|report| &report.files);
+            files.map(move |path| json!({"task": task.task.id, "path": path}))
+        })
+        .collect();
+    document["performance"] = performance(view);
+    document["recommendations"] = json!(recommendations(view));
+    document
+}
+
+fn attempt_value(attempt: &AttemptView, now: Timestamp) -> Value {
+    let mut value = json!({
+        "number": attempt.number,
+        "started_at": began_at(attempt),
+        "ended_at": ended_at(attempt),
+        "duration": attempt_duration(attempt, now).as_secs_f64(),
+    });
+    let Some(report) = &attempt.report else { return value };
+    let more = json!({
+        "outcome": report.outcome,
+        "exit_code": report.exit_code(),
+        "class": report.class,
+        "message": report.message,
+        "cost_usd": report.cost.map(Usd::dollars),
+        "findings": report.findings,
+        "resources": report.resources,
+        "teardown": teardown(&report.teardown),
+    });
+    if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
+        value.extend(more);
+    }
+    value
+}
+
+fn teardown(teardown: &Teardown) -> Value {
+    match teardown {
+        Teardown::Verified { stragglers } => {
+            json!({"status": "verified", "stragglers": stragglers})
+        }
+        Teardown::Unverified { pids } => json!({"status": "unverified", "pids": pids}),
+        Teardown::None => json!({"status": "none"}),
+    }
+}
+
+fn verdict_value(verdict: &super::facts::Verdict<'_>) -> Value {
+    let finding = verdict.finding;
+    json!({
+        "task": verdict.task.task.id,
+        "attempt": verdict.number,
+        "gate": finding.gate,
+        "passed": finding.passed,
+        "detail": finding.detail,
+        "value": finding.value,
+    })
+}
+
+fn performance(view: &RunView) -> Value {
+    let totals = totals(view);
+    let mut value = json!({
+        "duration": duration(view).as_secs_f64(),
+        "peak_memory_bytes": totals.peak_memory_bytes,
+        "cpu": {
+            "user": totals.user.as_secs_f64(),
+            "system": totals.system.as_secs_f64(),
+        },
+    });
+    if let Some(rate) = cost_per_minute(view) {
+        value["cost_per_minute"] = json!((rate * 1e6).round() / 1e6);
+    }
+    value
+}
