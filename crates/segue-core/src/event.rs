@@ -378,6 +378,12 @@ impl AttemptReport {
         }
     }
 
+    /// Whether a process may have been made for the attempt.
+    pub(crate) const fn may_have_run(&self) -> bool {
+        let never = matches!(self.outcome, Outcome::SpawnFailed { .. } | Outcome::Cancelled { .. });
+        self.started_at.is_some() || !never
+    }
+
     /// The exit code, where the program ended by itself.
     #[must_use]
     pub const fn exit_code(&self) -> Option<i32> {

@@ -10,8 +10,8 @@
 use crate::scheduler::Scheduler;
 use crate::state::{AttemptStep, Phase};
 use crate::{
-    AttemptId, AttemptReport, Effect, Event, Outcome, Resume, ResumeScope, RunStatus, Section,
-    SkipReason, StopReason, TaskEntry, TaskIndex, TaskStatus,
+    AttemptId, AttemptReport, Effect, Event, Resume, ResumeScope, RunStatus, Section, SkipReason,
+    StopReason, TaskEntry, TaskIndex, TaskStatus,
 };
 
 impl Scheduler {
@@ -140,7 +140,7 @@ impl Scheduler {
         self.plan.tasks[index].retry.never
             && entry.started_at.is_some()
             && entry.status != TaskStatus::Succeeded
-            && entry.last.as_deref().is_some_and(may_have_run)
+            && entry.last.as_deref().is_some_and(AttemptReport::may_have_run)
     }
 
     /// Whether the DAG has ended in a way that needs no second go.
@@ -154,10 +154,4 @@ impl Scheduler {
         };
         past && !self.graph.section(Section::Main).iter().any(bad)
     }
-}
-
-/// Whether a process may have been made for an attempt that ended so.
-fn may_have_run(report: &AttemptReport) -> bool {
-    let never = matches!(report.outcome, Outcome::SpawnFailed { .. } | Outcome::Cancelled { .. });
-    report.started_at.is_some() || !never
 }

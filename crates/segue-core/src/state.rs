@@ -378,7 +378,8 @@ impl RunState {
                 entry.status = TaskStatus::Queued;
             }
             Event::AttemptEnded { attempt, report } => {
-                entry.end_attempt(attempt.number, report)?;
+                entry.current(attempt.number)?;
+                entry.end_attempt(at, report);
                 if let Some(cost) = report.cost {
                     *self.cost.get_or_insert_default() += cost;
                 }
@@ -417,8 +418,11 @@ impl TaskEntry {
         attempt.ok_or("no such attempt is under way")
     }
 
-    fn end_attempt(&mut self, number: u32, report: &AttemptReport) -> Result<(), &'static str> {
-        self.current(number)?;
+    fn end_attempt(&mut self, at: Timestamp, report: &AttemptReport) {
+        if report.may_have_run() {
+            // Its dispatch may have been lost with an engine.
+            self.started_at.get_or_insert(report.started_at.unwrap_or(at));
+        }
         self.attempt = None;
         self.status = TaskStatus::Pending;
         self.waiting = None;
@@ -426,7 +430,6 @@ impl TaskEntry {
             self.tries += 1;
         }
         self.last = Some(Box::new(report.clone()));
-        Ok(())
     }
 
     fn conclude(&mut self, at: Timestamp, event: &Event) -> Result<(), &'static str> {
