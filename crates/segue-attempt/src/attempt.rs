@@ -1,5 +1,6 @@
 //! One attempt end to end: prepared, run or adopted, collected, checked.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use segue_supervisor as sup;
 
 use crate::collect::{collect, report_of};
 use crate::gates::{files_gate, is_score, schema_gate, verify_finding};
-use crate::prepare::{Prepared, RunContext, prepare, text};
+use crate::prepare::{Prepared, RunContext, prepare, results_dir, text};
 use crate::process::{Fate, Processes};
 use crate::result::tail_text;
 
@@ -70,6 +71,11 @@ impl Runner {
     #[must_use]
     pub fn new(context: Arc<RunContext>, plan: Arc<Plan>, launch: sup::Launch) -> Self {
         let processes = Processes::new(&context.run_dir, launch);
+        // If it cannot be made, the first attempt that writes to it fails and says so.
+        let _ = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(results_dir(&context.run_dir));
         Self { context, plan, processes, stopped: Rc::default() }
     }
 
@@ -166,7 +172,7 @@ impl Runner {
             *reason = *told;
         }
         if report.class.is_some() && !task.result_wanted
-            || report.class.is_none() && !leaves_something(task)
+            || report.class.is_none() && !leaves_something(task, &prepared)
         {
             return report;
         }
@@ -319,11 +325,12 @@ fn push(report: &mut AttemptReport, finding: Finding) {
 }
 
 /// Whether anything of a succeeded attempt has to be looked at.
-fn leaves_something(task: &Task) -> bool {
+fn leaves_something(task: &Task, prepared: &Prepared) -> bool {
     task.result_wanted
         || !task.outputs.is_empty()
         || !matches!(task.result, segue_core::ResultSource::Auto | segue_core::ResultSource::Text)
         || task.gates.iter().any(|gate| !is_score(&gate.check))
+        || prepared.output_path().exists()
 }
 
 fn outcome_of(ended: &sup::Ended) -> Outcome {

@@ -59,14 +59,24 @@ impl Prepared {
     /// Where the program may write its result.
     #[must_use]
     pub(crate) fn result_path(&self) -> PathBuf {
-        self.attempt_dir.join("result.json")
+        results_dir(&self.start.run_dir).join(format!("{}.json", folder_name(&self.attempt_dir)))
     }
 
     /// Where the program may write `name=value` lines.
     #[must_use]
     pub(crate) fn output_path(&self) -> PathBuf {
-        self.attempt_dir.join("output.env")
+        results_dir(&self.start.run_dir).join(format!("{}.env", folder_name(&self.attempt_dir)))
     }
+}
+
+/// Where attempts write results and outputs. One folder for the whole run, so that an attempt
+/// that writes nothing costs none.
+pub(crate) fn results_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("results")
+}
+
+fn folder_name(attempt_dir: &Path) -> String {
+    attempt_dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The dotted names that a task's templates need, for [`segue_core::task_scope`].
@@ -155,7 +165,7 @@ pub(crate) fn prepare(
             }
         }
     }
-    env.extend(own_variables(task, attempt, &token, &context.run, &attempt_dir));
+    env.extend(own_variables(task, attempt, &token, context));
     let shell = shell_of(task);
     let argv = argv(task, &shell, &scope)?;
     let stdin = match &task.stdin {
@@ -200,16 +210,17 @@ fn own_variables(
     task: &Task,
     attempt: &AttemptId,
     token: &str,
-    run: &RunId,
-    attempt_dir: &Path,
+    context: &RunContext,
 ) -> [(OsString, OsString); 6] {
+    let results = results_dir(&context.run_dir);
+    let folder = attempt.folder();
     let own: [(&str, OsString); 6] = [
-        ("SEGUE_RUN", run.as_str().into()),
+        ("SEGUE_RUN", context.run.as_str().into()),
         ("SEGUE_TASK", task.id.as_str().into()),
         ("SEGUE_ATTEMPT", attempt.number.to_string().into()),
         ("SEGUE_ATTEMPT_TOKEN", token.into()),
-        ("SEGUE_RESULT", attempt_dir.join("result.json").into()),
-        ("SEGUE_OUTPUT", attempt_dir.join("output.env").into()),
+        ("SEGUE_RESULT", results.join(format!("{folder}.json")).into()),
+        ("SEGUE_OUTPUT", results.join(format!("{folder}.env")).into()),
     ];
     own.map(|(name, value)| (name.into(), value))
 }
