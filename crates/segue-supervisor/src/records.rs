@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,8 +112,13 @@ fn whole_record(line: &[u8]) -> &[u8] {
 
 /// The kernel's name for the time since it was booted; empty if it does not say.
 pub(crate) fn boot_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim_end().to_owned()
+    // Asked by the supervisor when it opens a run, so that keepers are forked with the answer.
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    let read = || {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        id.trim_end().to_owned()
+    };
+    BOOT_ID.get_or_init(read).clone()
 }
 
 #[cfg(test)]

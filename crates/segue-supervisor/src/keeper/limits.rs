@@ -1,7 +1,7 @@
 //! When an attempt has to be stopped: the keeper's clocks.
 //!
-//! Owns deadlines and the watch for a stall, all in milliseconds of CLOCK_BOOTTIME that come in from
-//! outside. Reads no clock, signals nobody.
+//! Owns deadlines and the watch for a stall, all in milliseconds of CLOCK_BOOTTIME that come in
+//! from outside. Reads no clock, signals nobody.
 
 use std::collections::VecDeque;
 

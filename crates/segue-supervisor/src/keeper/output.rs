@@ -1,7 +1,7 @@
 //! One stream of an attempt: from its pipe into its log.
 //!
-//! Owns the pipe, the log file, the mask and what is left out. The keeper holds the writing end too,
-//! so a pipe never hangs up: that a stream is over follows from the tree being empty. Without
+//! Owns the pipe, the log file, the mask and what is left out. The keeper holds the writing end
+//! too, so a pipe never hangs up: that a stream is over follows from the tree being empty. Without
 //! secrets and below the limit the kernel moves the bytes itself.
 
 use std::collections::VecDeque;

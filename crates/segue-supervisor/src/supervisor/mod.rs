@@ -191,6 +191,9 @@ impl Supervisor {
             Some("the supervisor is shutting down".to_owned())
         } else if !self.runs.is_open(&head.run_dir) {
             Some(format!("run `{}` is not open", head.run_dir.display()))
+        } else if self.pool.owner_of(&head.run_dir, head.number).is_some() {
+            // The keeper's lock would say so too, but stops would then go to the wrong keeper.
+            Some(format!("attempt number {} is running already", head.number))
         } else {
             self.pool.make_idle_keeper(&self.epoll).err()
         };

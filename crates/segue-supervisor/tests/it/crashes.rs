@@ -206,13 +206,18 @@ fn a_supervisor_is_killed_at_any_moment_and_no_start_happens_twice() {
 fn a_supervisor_dies_under_a_living_engine_and_its_attempts_go_on() {
     let mut bench = Bench::new();
     let start = bench.shell("until [ -e go ]; do sleep 0.01; done; exit 5");
-    let number = start.number;
+    let (number, again) = (start.number, start.clone());
     bench.spawn(start);
     kill(bench.client.pid(), libc::SIGKILL);
     assert!(is_readable(bench.client.as_raw_fd(), PATIENCE));
     let error = bench.client.receive().expect_err("it is gone");
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
     let watched = running(adopt(bench.dir(), &[number]).pop().expect("one"));
+    // Another supervisor does not know of it, but its keeper sees the lock.
+    bench.relaunch();
+    bench.send(&Request::Start(Box::new(again)));
+    let Report::StartRefused { message, .. } = bench.next() else { panic!("refused") };
+    assert!(message.contains("running already"), "{message}");
     std::fs::write(bench.dir().join("go"), "").expect("written");
     let ended = await_end(bench.dir(), &watched);
     assert_eq!((ended.outcome, ended.teardown), (Outcome::Exited { code: 5 }, CLEAN));

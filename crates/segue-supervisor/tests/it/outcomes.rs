@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use segue_supervisor::{Outcome, Report, Request, SpawnFailure, Stdin};
+use segue_supervisor::{Outcome, Report, Request, SpawnFailure, Stdin, StopMode, StopReason};
 
 use super::support::{Bench, CLEAN, assert_exited, children, open_descriptors};
 
@@ -139,4 +139,8 @@ fn a_refused_start_leaves_no_trace_and_can_be_repeated() {
     bench.send(&Request::Start(Box::new(again)));
     let Report::StartRefused { number, message, .. } = bench.next() else { panic!("refused") };
     assert!(number == 2 && message.contains("running already"), "{message}");
+    let run_dir = bench.dir().to_owned();
+    let (mode, reason) = (StopMode::AtOnce, StopReason::Superseded);
+    bench.send(&Request::Stop { run_dir, number, mode, reason });
+    assert_eq!(bench.ended().outcome, Outcome::Cancelled { reason });
 }

@@ -29,10 +29,21 @@ impl Bench {
         let launch = Launch { program: Some(TESTEE.into()) };
         let client = Client::launch(&launch).expect("a supervisor");
         let mut bench = Self { client, dir, last_number: 0 };
-        let run_dir = bench.dir().to_owned();
-        bench.send(&Request::OpenRun { run_dir: run_dir.clone() });
-        assert_eq!(bench.next(), Report::RunOpened { run_dir });
+        bench.open();
         bench
+    }
+
+    /// Another supervisor in place of one that is gone.
+    pub(crate) fn relaunch(&mut self) {
+        let launch = Launch { program: Some(TESTEE.into()) };
+        self.client = Client::launch(&launch).expect("a supervisor");
+        self.open();
+    }
+
+    fn open(&mut self) {
+        let run_dir = self.dir().to_owned();
+        self.send(&Request::OpenRun { run_dir: run_dir.clone() });
+        assert_eq!(self.next(), Report::RunOpened { run_dir });
     }
 
     pub(crate) fn dir(&self) -> &Path {
