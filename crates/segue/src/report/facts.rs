@@ -1,7 +1,8 @@
 //! What more than one face shows of a run: spans, sums, verdicts.
 
 use segue_core::{
-    AttemptView, Finding, Metrics, Millis, RunView, TaskStatus, TaskView, Teardown, Timestamp, Usd,
+    AttemptReport, AttemptView, Finding, Metrics, Millis, RunView, TaskStatus, TaskView, Teardown,
+    Timestamp, Usd, WaitingOn,
 };
 
 /// The run's time so far: until its end, or its last event.
@@ -43,7 +44,7 @@ pub(super) fn task_duration(task: &TaskView<'_>, now: Timestamp) -> Option<Milli
 }
 
 /// What a task's attempts cost together; `None` if none told.
-pub(super) fn task_cost(task: &TaskView<'_>) -> Option<Usd> {
+pub(crate) fn task_cost(task: &TaskView<'_>) -> Option<Usd> {
     let mut sum = None;
     for cost in task.attempts.iter().filter_map(|attempt| attempt.report.as_ref()?.cost) {
         *sum.get_or_insert(Usd::default()) += cost;
@@ -51,26 +52,32 @@ pub(super) fn task_cost(task: &TaskView<'_>) -> Option<Usd> {
     sum
 }
 
-/// Why a task stands as it does, where there is more to say than its status.
-pub(super) fn reason(task: &TaskView<'_>) -> Option<String> {
-    let entry = task.entry;
-    match entry.status {
-        TaskStatus::Failed => {
-            entry.failure.as_ref().map(|(class, message)| format!("{class}: {message}"))
-        }
-        TaskStatus::Skipped => entry.skipped.as_ref().map(ToString::to_string),
-        TaskStatus::Blocked => entry.blocked_by.as_ref().map(|by| format!("blocked by `{by}`")),
-        TaskStatus::Waiting => entry.waiting.as_ref().map(|(on, _)| waiting_words(on)),
+/// A task's status with its reason, where there is one: `skipped: not selected`. A failure's
+/// reason is told by its attempts.
+pub(super) fn status_words(task: &TaskView<'_>) -> String {
+    let (entry, status) = (task.entry, task.entry.status);
+    let reason = match status {
+        TaskStatus::Skipped => entry.skipped.as_ref().map(|reason| format!(": {reason}")),
+        TaskStatus::Blocked => entry.blocked_by.as_ref().map(|by| format!(" by `{by}`")),
+        TaskStatus::Waiting => entry.waiting.as_ref().map(|(on, _)| match on {
+            WaitingOn::Retry => " for its retry".to_owned(),
+            WaitingOn::Lock { key } => format!(" for group `{key}`"),
+        }),
         _ => None,
-    }
+    };
+    format!("{status}{}", reason.unwrap_or_default())
 }
 
-/// What a task waits for, in words.
-pub(crate) fn waiting_words(on: &segue_core::WaitingOn) -> String {
-    match on {
-        segue_core::WaitingOn::Retry => "waits for its retry".to_owned(),
-        segue_core::WaitingOn::Lock { key } => format!("waits for group `{key}`"),
-    }
+/// A failed attempt in one line: class, message, and the outcome where the message does not
+/// say it; `None` if it did not fail.
+pub(super) fn failure_words(report: &AttemptReport) -> Option<String> {
+    let class = report.class?;
+    let outcome = report.outcome.to_string();
+    Some(match report.message.as_str() {
+        "" => format!("{class}: {outcome}"),
+        message if message.contains(&outcome) => format!("{class}: {message}"),
+        message => format!("{class}: {message} ({outcome})"),
+    })
 }
 
 /// A verdict with where it was given.

@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Write};
 
-use segue_core::{RunView, TaskStatus, TaskView, Timestamp};
+use segue_core::{RunView, TaskView, Timestamp};
 
 use super::advice::recommendations;
 use super::facts::{
-    attempt_duration, bytes, cost_per_minute, counts, duration, reason, task_cost, task_duration,
-    teardown_trouble, totals, verdicts,
+    attempt_duration, bytes, cost_per_minute, counts, duration, failure_words, status_words,
+    task_cost, task_duration, teardown_trouble, totals, verdicts,
 };
 
 /// Lines of a failed attempt's stderr that the report shows.
@@ -130,16 +130,12 @@ fn write_tasks(out: &mut String, view: &RunView) -> fmt::Result {
     writeln!(out, "| Task | Status | Duration | Attempts | Cost |")?;
     writeln!(out, "| --- | --- | ---: | ---: | ---: |")?;
     for task in view.tasks() {
-        let status = match reason(&task).filter(|_| task.entry.status != TaskStatus::Failed) {
-            Some(reason) => format!("{}: {reason}", task.entry.status),
-            None => task.entry.status.to_string(),
-        };
         let dash = || "–".to_owned();
         writeln!(
             out,
             "| {} | {} | {} | {} | {} |",
             Inline(task.task.id.as_str()),
-            Inline(&status),
+            Inline(&status_words(&task)),
             task_duration(&task, now).map_or_else(dash, |span| span.to_string()),
             task.attempts.len(),
             task_cost(&task).map_or_else(dash, |cost| cost.to_string()),
@@ -197,13 +193,8 @@ fn write_failure(
     let took = attempt_duration(attempt, now);
     let (id, number) = (Inline(task.task.id.as_str()), attempt.number);
     writeln!(out, "\n### {id}, attempt {number}\n")?;
-    if let Some(class) = report.class {
-        let message = Inline(&report.message);
-        writeln!(
-            out,
-            "{class} after {took}: {message} ({}).",
-            Inline(&report.outcome.to_string())
-        )?;
+    if let Some(words) = failure_words(report) {
+        writeln!(out, "After {took}: {}", Inline(&words))?;
     }
     if let Some(trouble) = teardown_trouble(&report.teardown) {
         writeln!(out, "\n{trouble}.")?;

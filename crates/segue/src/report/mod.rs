@@ -16,7 +16,7 @@ pub(crate) mod sample;
 pub use json::json;
 pub use markdown::markdown;
 
-pub(crate) use facts::{counts, duration};
+pub(crate) use facts::{counts, duration, task_cost};
 
 #[cfg(test)]
 mod tests;

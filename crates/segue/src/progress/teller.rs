@@ -1,0 +1,228 @@
+//! Events in words: one line for each that matters to somebody who watches.
+//!
+//! It remembers of a run only what its lines need and knows neither colours nor streams.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use segue_core::{
+    AttemptId, AttemptReport, Event, Millis, Outcome, Plan, Recorded, RunStatus, RunView, Section,
+    SkipReason, StopReason, TaskId, TaskStatus, Timestamp, WaitingOn,
+};
+
+use super::plain_text;
+use crate::report::{counts, duration};
+
+/// Names are padded to the longest of the plan, but no further than this.
+const NAME_CHARS_MAX: usize = 24;
+
+/// What a line is about, for its colour and its symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// The run itself.
+    Run(RunStatus),
+    /// A task that came to this status.
+    Task(TaskStatus),
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) at: Timestamp,
+    pub(super) tone: Tone,
+    /// The task, or `run`.
+    pub(super) subject: String,
+    pub(super) text: String,
+}
+
+/// What a task's last attempt left to say.
+#[derive(Debug, Default)]
+struct Memory {
+    number: u32,
+    dispatched_at: Timestamp,
+    took: Millis,
+    failure: String,
+}
+
+/// Puts events into words, in order.
+#[derive(Debug)]
+pub(super) struct Teller {
+    sections: BTreeSet<Section>,
+    width: usize,
+    memory: BTreeMap<TaskId, Memory>,
+}
+
+impl Teller {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let longest = plan.tasks.iter().map(|task| task.id.as_str().chars().count()).max();
+        Self {
+            sections: plan.tasks.iter().map(|task| task.section).collect(),
+            width: longest.unwrap_or(0).clamp(3, NAME_CHARS_MAX),
+            memory: BTreeMap::new(),
+        }
+    }
+
+    /// The width that names are padded to.
+    pub(super) const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Takes in one event; `view` is the view after it, or after more.
+    pub(super) fn tell(&mut self, recorded: &Recorded, view: &RunView) -> Option<Line> {
+        let (tone, subject, text) = match told_of_run(&recorded.event, &self.sections, view) {
+            Some((status, text)) => (Tone::Run(status), "run".to_owned(), text),
+            None => {
+                let (status, task, text) = self.told_of_task(recorded)?;
+                (Tone::Task(status), task.to_string(), text)
+            }
+        };
+        let (subject, text) = (plain_text(&subject), plain_text(&text));
+        Some(Line { at: recorded.at, tone, subject, text })
+    }
+
+    fn told_of_task<'a>(
+        &mut self,
+        recorded: &'a Recorded,
+    ) -> Option<(TaskStatus, &'a TaskId, String)> {
+        let at = recorded.at;
+        Some(match &recorded.event {
+            Event::GrantAsked { attempt, wants } => {
+                let WaitingOn::Lock { key } = wants.waiting_on() else { return None };
+                (TaskStatus::Waiting, &attempt.task, format!("asks for group {key}"))
+            }
+            Event::AttemptDispatched { attempt } => {
+                (TaskStatus::Running, &attempt.task, self.dispatched(attempt, at))
+            }
+            Event::AttemptEnded { attempt, report } => {
+                let text = self.ended(attempt, report, at)?;
+                (TaskStatus::Cancelled, &attempt.task, text)
+            }
+            Event::RetryScheduled { task, until, feedback, .. } => {
+                let memory = self.memory.entry(task.clone()).or_default();
+                let next = if *feedback { "feedback round" } else { "retry" };
+                let text = format!(
+                    "failed after {}: {}; {next} in {}",
+                    memory.took,
+                    memory.failure,
+                    until.since(at)
+                );
+                (TaskStatus::Waiting, task, text)
+            }
+            Event::TaskSucceeded { task } => {
+                let memory = self.memory.entry(task.clone()).or_default();
+                let attempt = attempt_words(memory.number);
+                (TaskStatus::Succeeded, task, format!("succeeded in {}{attempt}", memory.took))
+            }
+            Event::TaskFailed { task, class, message } => {
+                let attempt = attempt_words(self.memory.get(task).map_or(1, |m| m.number));
+                (TaskStatus::Failed, task, format!("failed: {class}: {message}{attempt}"))
+            }
+            Event::TaskSkipped { task, reason } => match reason {
+                // Whoever selected tasks knows, and sections are told when they open.
+                SkipReason::NotSelected | SkipReason::SectionNotEntered => return None,
+                reason => (TaskStatus::Skipped, task, format!("skipped: {reason}")),
+            },
+            Event::TaskBlocked { task, by } => {
+                (TaskStatus::Blocked, task, format!("blocked by {by}"))
+            }
+            Event::TaskCancelled { task } => (TaskStatus::Cancelled, task, "cancelled".to_owned()),
+            Event::StopRequested { task: Some(task), .. } => {
+                (TaskStatus::Cancelled, task, "is being cancelled".to_owned())
+            }
+            _ => return None,
+        })
+    }
+
+    fn dispatched(&mut self, attempt: &AttemptId, at: Timestamp) -> String {
+        let memory = self.memory.entry(attempt.task.clone()).or_default();
+        memory.number = attempt.number;
+        memory.dispatched_at = at;
+        format!("started{}", attempt_words(attempt.number))
+    }
+
+    /// Words for an attempt that ended without counting as a try; the others are told by what
+    /// becomes of their task.
+    fn ended(
+        &mut self,
+        attempt: &AttemptId,
+        report: &AttemptReport,
+        at: Timestamp,
+    ) -> Option<String> {
+        let memory = self.memory.entry(attempt.task.clone()).or_default();
+        let begin = report.started_at.unwrap_or(memory.dispatched_at);
+        memory.number = attempt.number;
+        memory.took = report.ended_at.unwrap_or(at).since(begin);
+        memory.failure = failure_words(report);
+        match report.outcome {
+            Outcome::Parked => Some("parked: it was too long without an engine".to_owned()),
+            Outcome::Cancelled { reason: StopReason::Shutdown | StopReason::DiskFull } => {
+                Some(format!("stopped after {}; a resume starts it again", memory.took))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// ` (attempt 2)`; nothing for the first.
+fn attempt_words(number: u32) -> String {
+    if number > 1 { format!(" (attempt {number})") } else { String::new() }
+}
+
+fn failure_words(report: &AttemptReport) -> String {
+    let Some(class) = report.class else { return String::new() };
+    if report.message.is_empty() {
+        format!("{class}: {}", report.outcome)
+    } else {
+        format!("{class}: {}", report.message)
+    }
+}
+
+fn told_of_run(
+    event: &Event,
+    sections: &BTreeSet<Section>,
+    view: &RunView,
+) -> Option<(RunStatus, String)> {
+    let text = match event {
+        Event::RunStarted { run, slots, .. } => {
+            let tasks = counted(view.plan().tasks.len(), "task");
+            format!("started: {run} ({tasks}, {} at once)", slots)
+        }
+        Event::RunResumed { slots, .. } => {
+            let metrics = view.metrics();
+            let done = metrics.counts.iter().find(|(s, _)| *s == TaskStatus::Succeeded);
+            let (done, total) = (done.map_or(0, |(_, count)| *count), metrics.total);
+            format!("resumed: {done} of {total} tasks have succeeded ({slots} at once)")
+        }
+        Event::SlotsChanged { slots } => format!("{slots} attempts at once from now on"),
+        Event::StageOpened { stage } => format!("stage {stage} opened"),
+        Event::SectionOpened { section } if sections.contains(section) => match section {
+            Section::Main => return None,
+            Section::OnSuccess => "on_success opened".to_owned(),
+            Section::OnFailure => "on_failure opened".to_owned(),
+            Section::Finally => "finally opened".to_owned(),
+        },
+        Event::StopRequested { task: None, reason, at_once } => stop_words(*reason, *at_once),
+        Event::RunEnded { status, .. } => {
+            let cost = view.cost().map_or_else(String::new, |cost| format!("; {cost}"));
+            let words = counts(&view.metrics());
+            return Some((*status, format!("{status} in {}: {words}{cost}", duration(view))));
+        }
+        _ => return None,
+    };
+    Some((RunStatus::Running, text))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn stop_words(reason: StopReason, at_once: bool) -> String {
+    let why = match reason {
+        StopReason::Cancelled => "cancelled by request",
+        StopReason::Shutdown => "stopping by request",
+        StopReason::FailFast => "cancelling the rest: a task failed and the workflow is fail_fast",
+        StopReason::RunTimeout => "stopping: the run's time is up",
+        StopReason::DiskFull => "stopping: the journal cannot be written",
+    };
+    let how = if at_once { "at once" } else { "gracefully" };
+    format!("{why}, {how}")
+}
