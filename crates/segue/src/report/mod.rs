@@ -8,11 +8,13 @@
 
 mod advice;
 mod facts;
+mod html;
 mod json;
 mod markdown;
 #[cfg(test)]
 pub(crate) mod sample;
 
+pub use html::html;
 pub use json::json;
 pub use markdown::markdown;
 

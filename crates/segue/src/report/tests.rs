@@ -2,7 +2,7 @@
 
 use segue_core::RunView;
 
-use super::{json, markdown, sample};
+use super::{html, json, markdown, sample};
 
 #[test]
 fn a_failed_run_reads_well_in_every_format() {
@@ -37,4 +37,34 @@ fn the_report_keeps_what_scripts_read_in_the_state_file() {
             assert_eq!(&report["tasks"][id][key], value, "{id}.{key}");
         }
     }
+}
+
+#[test]
+fn the_page_says_everything_and_runs_nothing() {
+    let view = sample::finished();
+    let logs = |attempt: &segue_core::AttemptId| {
+        Some(format!("\u{1b}[1mlog\u{1b}[0m of {attempt}\n</pre><script>alert(1)</script>\n"))
+    };
+    let page = html(&view, &logs);
+    insta::assert_snapshot!("html", page);
+    for forbidden in ["<script", "http-equiv", "src=", "url(", "@import", "\u{1b}"] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+}
+
+#[test]
+fn a_page_of_a_thousand_tasks_stays_small() {
+    let view = sample::many(1000);
+    let begun = std::time::Instant::now();
+    let page = html(&view, &|_| Some("x".repeat(1 << 20)));
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    assert!(page.len() < 4 << 20, "{}", page.len());
+    assert_eq!(page.matches("class=\"bar ok\"").count(), 1000);
+}
+
+#[test]
+fn a_page_of_nothing_is_a_page() {
+    let view = RunView::new(std::sync::Arc::new(sample::plan(&[])));
+    let page = html(&view, &|_| None);
+    assert!(page.contains("no tasks") && page.ends_with("</html>\n"));
 }
