@@ -8,11 +8,11 @@ use crate::plan::Value;
 use crate::scheduler::Scheduler;
 use crate::scope::{run_scope_with, task_scope_with};
 use crate::state::AttemptStep;
+use crate::template::evaluate_in;
 use crate::{
     AttemptId, AttemptReport, Effect, Event, Expression, ExpressionError, Failure, FailureClass,
     Finding, GateCheck, OnBusy, Ordered, RunStatus, Section, SkipReason, StopReason, Task,
-    TaskEntry, TaskIndex, TaskStatus, Wants, When, check_expression, evaluate, output_scope,
-    truthy,
+    TaskEntry, TaskIndex, TaskStatus, Wants, When, output_scope, truthy,
 };
 
 /// How many ready attempts are cleared ahead of free slots.
@@ -203,8 +203,7 @@ impl Scheduler {
     }
 
     fn control(&self, index: TaskIndex, source: &Expression) -> Result<Value, ExpressionError> {
-        let names = check_expression(&source.0)?;
-        evaluate(&source.0, &self.scope_of(index, &names))
+        evaluate_in(&source.0, |names| self.scope_of(index, names))
     }
 
     fn fail_to_evaluate(
@@ -222,9 +221,8 @@ impl Scheduler {
     pub(crate) fn judge(&self, index: TaskIndex, report: &mut AttemptReport) {
         for gate in &self.plan.tasks[index].gates {
             let GateCheck::Score { expression, min } = &gate.check else { continue };
-            let value = check_expression(&expression.0).and_then(|names| {
-                let scope = self.scope_of(index, &names);
-                evaluate(&expression.0, &output_scope(scope, report))
+            let value = evaluate_in(&expression.0, |names| {
+                output_scope(self.scope_of(index, names), report)
             });
             let number = value.as_ref().ok().and_then(number);
             let passed = number.is_some_and(|number| number >= *min);
@@ -450,10 +448,10 @@ impl Scheduler {
         let mut values = BTreeMap::new();
         let mut missing = None;
         for (name, source) in &self.plan.outputs {
-            let names = check_expression(&source.0).unwrap_or_else(|_| BTreeSet::new());
             let position = |id: &str| self.graph.position(id);
-            let scope = run_scope_with(&self.plan, &self.state, &names, status, position);
-            let value = evaluate(&source.0, &scope);
+            let value = evaluate_in(&source.0, |names| {
+                run_scope_with(&self.plan, &self.state, names, status, position)
+            });
             if let Err(error) = &value {
                 missing.get_or_insert(format!("output `{name}: {}`: {error}", source.0));
             }

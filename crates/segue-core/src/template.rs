@@ -3,6 +3,7 @@
 //! One environment serves the check at load, the scheduler's control expressions and the
 //! rendering of commands. It holds no loader, so that nothing can be included.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -85,9 +86,21 @@ pub fn check_expression(source: &str) -> Result<BTreeSet<String>, ExpressionErro
 /// # Errors
 /// On a syntax error, an undefined name, a wrong type, or too many steps.
 pub fn evaluate(source: &str, scope: &Value) -> Result<Value, ExpressionError> {
-    let value = environment()
+    evaluate_in(source, |_| scope)
+}
+
+/// As [`evaluate`], in a scope made for the names that the expression needs.
+pub(crate) fn evaluate_in<S: Borrow<Value>>(
+    source: &str,
+    scope: impl FnOnce(&BTreeSet<String>) -> S,
+) -> Result<Value, ExpressionError> {
+    let expression = environment()
         .compile_expression_owned(source.to_owned())
-        .and_then(|expression| expression.eval(minijinja::Value::from(Serde(scope))))
+        .map_err(|error| ExpressionError::new(&error, source))?;
+    let names = expression.undeclared_variables(true).into_iter().collect();
+    let scope = scope(&names);
+    let value = expression
+        .eval(minijinja::Value::from(Serde(scope.borrow())))
         .map_err(|error| ExpressionError::new(&error, source))?;
     if value.is_undefined() {
         return Err(ExpressionError { message: format!("`{source}` is undefined"), range: None });

@@ -75,7 +75,10 @@ fn starts_wait_for_their_own_clearing() {
     rig.ok("a");
     rig.ok("b");
     let cleared = |task: &str| {
-        let is = |event: &Event| matches!(event, Event::AttemptCleared { attempt } if attempt.task.as_str() == task);
+        let is = |event: &Event| match event {
+            Event::AttemptCleared { attempt } => attempt.task.as_str() == task,
+            _ => false,
+        };
         rig.journal.iter().find(|recorded| is(&recorded.event)).unwrap().seq
     };
     let expected: Vec<_> =
