@@ -32,18 +32,30 @@ pub(crate) const fn run_symbol(status: RunStatus) -> &'static str {
     }
 }
 
-/// Fill and line of a node by status, readable on light and on dark ground with dark text.
-pub(super) const fn colours(status: TaskStatus) -> (&'static str, &'static str) {
-    match status {
-        TaskStatus::Pending | TaskStatus::Queued => ("#eceff1", "#78909c"),
-        TaskStatus::Running => ("#d6e9ff", "#1976d2"),
-        TaskStatus::Waiting => ("#fff3c4", "#b7860b"),
-        TaskStatus::Succeeded => ("#d9f2df", "#2e8b57"),
-        TaskStatus::Failed => ("#fbdada", "#c62828"),
-        TaskStatus::Skipped => ("#f3f3f3", "#9e9e9e"),
-        TaskStatus::Blocked => ("#f6dfd0", "#b3541e"),
-        TaskStatus::Cancelled => ("#e6e0f0", "#6a4c93"),
-    }
+/// The colours of a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Colours {
+    /// Its ground, for dark text.
+    pub(super) fill: &'static str,
+    /// Its border, on either ground.
+    pub(super) line: &'static str,
+    /// Its ground on a dark page, for light text.
+    pub(super) dark_fill: &'static str,
+}
+
+/// How a node is painted by status.
+pub(super) const fn colours(status: TaskStatus) -> Colours {
+    let (fill, line, dark_fill) = match status {
+        TaskStatus::Pending | TaskStatus::Queued => ("#eceff1", "#78909c", "#242b30"),
+        TaskStatus::Running => ("#d6e9ff", "#1976d2", "#13304f"),
+        TaskStatus::Waiting => ("#fff3c4", "#b7860b", "#40330d"),
+        TaskStatus::Succeeded => ("#d9f2df", "#2e8b57", "#153a26"),
+        TaskStatus::Failed => ("#fbdada", "#c62828", "#4a1c1c"),
+        TaskStatus::Skipped => ("#f3f3f3", "#9e9e9e", "#22262a"),
+        TaskStatus::Blocked => ("#f6dfd0", "#b3541e", "#43281a"),
+        TaskStatus::Cancelled => ("#e6e0f0", "#6a4c93", "#332846"),
+    };
+    Colours { fill, line, dark_fill }
 }
 
 /// Text as XML and HTML may hold it, in content and in quoted attributes. Control characters

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use segue_core::{Plan, RunView, TaskStatus};
 
 use super::layout::{Layout, Node, layout};
-use super::marks::{Escaped, colours, symbol};
+use super::marks::{Colours, Escaped, colours, symbol};
 use super::statuses;
 
 /// Draws `plan` as an SVG element, every node marked by its status if `view` is given.
@@ -40,14 +40,21 @@ fn write_svg(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt::Res
     Ok(())
 }
 
-/// One class per status in use. Nodes carry their own light ground and dark text.
+/// One class per status in use. Nodes carry their own ground, so that their text is readable
+/// on whatever they stand.
 fn write_style(out: &mut String, statuses: &[TaskStatus]) -> fmt::Result {
     out.push_str("<style>.dag .n{fill:#eef1f4;stroke:#78909c}.dag text{fill:#1c2226}");
     out.push_str(".dag text.b{fill:#808890}.dag .blocked,.dag .skipped{stroke-dasharray:4 3}");
-    for status in statuses.iter().collect::<BTreeSet<_>>() {
-        let (fill, line) = colours(*status);
+    let used: BTreeSet<TaskStatus> = statuses.iter().copied().collect();
+    for &status in &used {
+        let Colours { fill, line, .. } = colours(status);
         write!(out, ".dag .{status}{{fill:{fill};stroke:{line}}}")?;
     }
+    out.push_str("@media(prefers-color-scheme:dark){.dag .n{fill:#242b30}.dag text{fill:#e4e8eb}");
+    for &status in &used {
+        write!(out, ".dag .{status}{{fill:{}}}", colours(status).dark_fill)?;
+    }
+    out.push('}');
     out.push_str("</style>\n");
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use segue_core::{Plan, RunView, TaskIndex, TaskStatus};
 
-use super::marks::{colours, symbol};
+use super::marks::{Colours, colours, symbol};
 use super::{band_label, main_stage, statuses};
 
 /// Draws `plan` as a Mermaid flow chart, every node marked by its status if `view` is given.
@@ -50,7 +50,7 @@ fn write_mermaid(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt:
         writeln!(out, "  t{need} --> t{index}")?;
     }
     for status in used(statuses) {
-        let (fill, line) = colours(status);
+        let Colours { fill, line, .. } = colours(status);
         writeln!(out, "  classDef {status} fill:{fill},stroke:{line},color:#1c2226")?;
     }
     Ok(())
@@ -69,7 +69,7 @@ fn write_dot(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt::Res
             let id = plan.tasks[index].id.as_str();
             match statuses.get(index) {
                 Some(&status) => {
-                    let (fill, line) = colours(status);
+                    let Colours { fill, line, .. } = colours(status);
                     let label = format!("{} {id}", symbol(status));
                     let tip = format!("{id}: {status}");
                     let (label, tip) = (DotText(&label), DotText(&tip));

@@ -73,9 +73,8 @@ fn for_a_failure(task: &TaskView<'_>, blocked: Option<usize>) -> Vec<String> {
     };
     let mut found = vec![advice];
     if let Some(count) = blocked {
-        let tasks =
-            if count == 1 { "1 task waits".to_owned() } else { format!("{count} tasks wait") };
-        found.push(format!("Mend `{id}` first: {tasks} for it."));
+        let tasks = if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") };
+        found.push(format!("Mend `{id}` first: it blocks {tasks}."));
     }
     found
 }

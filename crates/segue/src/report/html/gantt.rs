@@ -18,7 +18,8 @@ const ROWS_MAX: usize = 80;
 const FOLDED_ROWS_MAX: usize = 200;
 const ROW_HEIGHT: f64 = 22.0;
 const AXIS_HEIGHT: f64 = 26.0;
-const CHART_WIDTH: f64 = 860.0;
+const WIDTH: f64 = 1160.0;
+const RIGHT: f64 = 30.0;
 const NAME_CHARS_MAX: usize = 28;
 const CHAR_WIDTH: f64 = 7.3;
 
@@ -27,11 +28,12 @@ struct Scale {
     begin: Timestamp,
     span: Millis,
     left: f64,
+    width: f64,
 }
 
 impl Scale {
     fn x(&self, at: Timestamp) -> f64 {
-        self.left + CHART_WIDTH * (at.since(self.begin).as_secs_f64() / self.span.as_secs_f64())
+        self.left + self.width * (at.since(self.begin).as_secs_f64() / self.span.as_secs_f64())
     }
 }
 
@@ -50,12 +52,12 @@ pub(super) fn write_gantt(out: &mut String, view: &RunView) -> fmt::Result {
         if folded { 14.0 } else { chars as f64 * CHAR_WIDTH + 34.0 },
         AXIS_HEIGHT + shown as f64 * ROW_HEIGHT + 8.0,
     );
-    let scale = Scale { begin, span: Millis(now.since(begin).0.max(1)), left };
-    let width = left + CHART_WIDTH + 40.0;
+    let scale =
+        Scale { begin, span: Millis(now.since(begin).0.max(1)), left, width: WIDTH - left - RIGHT };
     writeln!(
         out,
-        "<svg class=\"gantt\" role=\"img\" viewBox=\"0 0 {width:.0} {height:.0}\" \
-         width=\"{width:.0}\" height=\"{height:.0}\"><title>Attempts over time</title>",
+        "<svg class=\"gantt\" role=\"img\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
+         width=\"{WIDTH}\" height=\"{height:.0}\"><title>Attempts over time</title>",
     )?;
     write_axis(out, &scale, height)?;
     for (task, row) in tasks.iter().zip(rows).filter(|(_, row)| *row < shown) {
@@ -194,8 +196,9 @@ fn write_bar(
     write!(
         out,
         "<rect class=\"bar {class}\" x=\"{x:.1}\" y=\"{}\" width=\"{width:.1}\" height=\"16\" \
-         rx=\"3\"><title>{}, attempt {}: {}, {} from {begin}</title></rect>",
+         rx=\"{:.1}\"><title>{}, attempt {}: {}, {} from {begin}</title></rect>",
         y + 3.0,
+        (width / 4.0).min(3.0),
         Escaped(task.task.id.as_str()),
         attempt.number,
         Escaped(&words),

@@ -145,16 +145,21 @@ fn write_recommendations(out: &mut String, view: &RunView) -> fmt::Result {
     out.push_str("<h2>Recommendations</h2>\n<ul>\n");
     for recommendation in &recommendations {
         out.push_str("<li>");
-        // Pairs of backticks are code, as in the Markdown report.
-        for (place, part) in recommendation.split('`').enumerate() {
-            match place % 2 {
-                0 => write!(out, "{}", Escaped(part))?,
-                _ => write!(out, "<code>{}</code>", Escaped(part))?,
-            }
-        }
+        write_coded(out, recommendation)?;
         out.push_str("</li>\n");
     }
     out.push_str("</ul>\n");
+    Ok(())
+}
+
+/// Text in which pairs of backticks are code, as in the Markdown report.
+fn write_coded(out: &mut String, text: &str) -> fmt::Result {
+    for (place, part) in text.split('`').enumerate() {
+        match place % 2 {
+            0 => write!(out, "{}", Escaped(part))?,
+            _ => write!(out, "<code>{}</code>", Escaped(part))?,
+        }
+    }
     Ok(())
 }
 

@@ -72,20 +72,25 @@ fn write_row(
     let last = task.attempts.last().and_then(|attempt| attempt.report.as_ref());
     let code = last.and_then(|report| report.exit_code());
     let more = !task.attempts.is_empty();
-    writeln!(
+    write!(
         out,
-        "<tr{}><td class=\"mono\">{}</td><td><span class=\"status {status}\">{}</span> {}</td>\
-         <td class=\"n\" data-label=\"took\">{}</td><td class=\"n\" data-label=\"attempts\">{}</td>\
-         <td class=\"n\" data-label=\"cost\">{}</td><td class=\"n\" data-label=\"exit\">{}</td></tr>",
+        "<tr{}><td class=\"mono\">{}</td><td><span class=\"status {status}\">{}</span> ",
         if more { " class=\"has\"" } else { "" },
         Escaped(task.task.id.as_str()),
         symbol(status),
-        Escaped(&status_words(task)),
-        task_duration(task, now).map_or_else(dash, |span| span.to_string()),
-        task.attempts.len(),
-        task_cost(task).map_or_else(dash, |cost| cost.to_string()),
-        code.map_or_else(dash, |code| code.to_string()),
     )?;
+    super::write_coded(out, &status_words(task))?;
+    let cells = [
+        ("took", task_duration(task, now).map_or_else(dash, |span| span.to_string())),
+        ("attempts", task.attempts.len().to_string()),
+        ("cost", task_cost(task).map_or_else(dash, |cost| cost.to_string())),
+        ("exit", code.map_or_else(dash, |code| code.to_string())),
+    ];
+    out.push_str("</td>");
+    for (label, text) in cells {
+        write!(out, "<td class=\"n\" data-label=\"{label}\">{text}</td>")?;
+    }
+    out.push_str("</tr>\n");
     if more {
         out.push_str("<tr class=\"more\"><td colspan=\"6\">");
         for attempt in task.attempts {
