@@ -1,1 +1,20 @@
-//! The segue binary, and the library facade for Rust users.
+//! Segue runs the work of AI agents, and of the commands around them, in production.
+//!
+//! This is the facade for Rust users and the home of the `segue` binary. A program that
+//! embeds Segue either has `segue` on its PATH (or named by `SEGUE_BIN`), or begins its
+//! `main` with [`main_hook`], so that its own binary can serve as the supervisor:
+//!
+//! ```no_run
+//! // The first line of `main`.
+//! segue::main_hook();
+//! ```
+
+pub mod cli;
+pub mod graph;
+mod progress;
+pub mod report;
+
+pub use segue_core as core;
+pub use segue_engine as engine;
+pub use segue_spec as spec;
+pub use segue_supervisor::main_hook;

@@ -1,2 +1,8 @@
-//! The `segue` command.
-fn main() {}
+//! The `segue` command: everything is in the library, so that Rust users have it too.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    segue::main_hook();
+    segue::cli::main()
+}

@@ -226,7 +226,7 @@ struct Inline<'a>(&'a str);
 impl fmt::Display for Inline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut in_code = false;
-        let balanced = self.0.matches('`').count() % 2 == 0;
+        let balanced = self.0.matches('`').count().is_multiple_of(2);
         for c in self.0.chars() {
             match c {
                 '`' if balanced => {

@@ -1,0 +1,269 @@
+//! Executing a run in this process: from a plan, or from where an earlier engine left it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use segue_core::{Event, Input, Plan, Resume, RunId, RunRequest, RunStatus, RunView, StopReason};
+use segue_engine::{Observer, RunContext, Session, inherited_environment, wall_now};
+use segue_journal::{Store, StoreError, write_atomic};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::error::{CommandError, CommandResult, exit};
+use super::hardware;
+use super::load::{Loaded, repository};
+
+/// Segue's version, as events and files carry it.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How often a fresh run id is tried; two ids differ by 40 random bits.
+const ID_TRIES: u32 = 20;
+
+/// A run that has its folder.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) run: RunId,
+    pub(crate) plan: Plan,
+    pub(crate) started: Event,
+}
+
+/// Makes a run's folder from a checked workflow. Nothing is started.
+pub(crate) fn create(
+    store: &Store,
+    loaded: &Loaded,
+    request: RunRequest,
+) -> CommandResult<Created> {
+    let hardware = hardware::detect();
+    for _ in 0..ID_TRIES {
+        let now = wall_now();
+        let run = RunId::new(loaded.workflow.name(), now, random());
+        let plan = loaded.plan(&request, run.as_str(), now)?;
+        match store.create_run(&run, &loaded.inputs(), &plan) {
+            Err(StoreError::RunExists { .. }) => continue,
+            result => result?,
+        };
+        let slots = slots(&request, &plan, &hardware)?;
+        let started = Event::RunStarted {
+            run: run.clone(),
+            workflow: plan.workflow.clone(),
+            digest: plan.digest.clone(),
+            request,
+            slots,
+            segue: VERSION.to_owned(),
+            hardware,
+        };
+        let path = store.run_dir(&run).join("inputs/started.json");
+        write_atomic(&path, &serde_json::to_vec(&started).unwrap_or_default())?;
+        return Ok(Created { run, plan, started });
+    }
+    Err(CommandError::locked(format!("no free run id in {ID_TRIES} tries")))
+}
+
+/// Takes up a run that [`create`] made, in another process.
+pub(crate) fn created(store: &Store, run: RunId) -> CommandResult<Created> {
+    let dir = store.run_dir(&run);
+    let plan = read_json(&dir.join("plan.json"))?;
+    let started = read_json(&dir.join("inputs/started.json"))?;
+    Ok(Created { run, plan, started })
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> CommandResult<T> {
+    let text = fs::read(path)
+        .map_err(|error| CommandError::not_found(format!("`{}`: {error}", path.display())))?;
+    serde_json::from_slice(&text).map_err(|error| CommandError::internal(&error))
+}
+
+/// The plan that a run has kept.
+pub(crate) fn kept_plan(dir: &Path) -> CommandResult<Arc<Plan>> {
+    let plan: Plan = read_json(&dir.join("plan.json"))?;
+    if plan.version > segue_core::PLAN_VERSION {
+        let message = format!("plan.json of version {} is newer than this build", plan.version);
+        return Err(CommandError::internal(&std::io::Error::other(message)));
+    }
+    Ok(Arc::new(plan))
+}
+
+/// How many attempts may run at once: flag, environment, workflow, machine.
+pub(crate) fn slots(
+    request: &RunRequest,
+    plan: &Plan,
+    hardware: &segue_core::Hardware,
+) -> CommandResult<u32> {
+    if let Some(slots) = request.concurrency {
+        return Ok(slots);
+    }
+    for name in ["SEGUE_CONCURRENCY", "MAX_CONCURRENT_AGENTS"] {
+        if let Ok(text) = std::env::var(name)
+            && text != "auto"
+        {
+            return match text.parse() {
+                Ok(slots) if slots > 0 => Ok(slots),
+                _ => {
+                    let message = format!("{name}={text:?} is no number of slots from 1 up");
+                    Err(CommandError::usage(message))
+                }
+            };
+        }
+    }
+    let detected = || hardware::concurrency_for(hardware);
+    Ok(plan.limits.concurrency.unwrap_or_else(detected))
+}
+
+fn random() -> u64 {
+    // The standard library seeds each of these from the system's randomness.
+    let state = std::collections::hash_map::RandomState::new();
+    state.build_hasher().finish()
+}
+
+/// The values of the workflow's secrets; all that are missing are named at once.
+pub(crate) fn secrets(names: &[String]) -> CommandResult<BTreeMap<String, String>> {
+    let values = names.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)));
+    let values: BTreeMap<String, String> = values.filter(|(_, v)| !v.is_empty()).collect();
+    let missing: Vec<&str> =
+        names.iter().filter(|name| !values.contains_key(*name)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        let message = format!("secrets are missing: {}", missing.join(", "));
+        return Err(CommandError::usage(message)
+            .hint(format!("set them in the environment, as in `export {}=…`", missing[0])));
+    }
+    let short: Vec<&str> =
+        values.iter().filter(|(_, v)| v.len() < 8).map(|(name, _)| name.as_str()).collect();
+    if !short.is_empty() {
+        let message =
+            format!("secrets shorter than 8 bytes cannot be masked: {}", short.join(", "));
+        return Err(CommandError::usage(message));
+    }
+    Ok(values)
+}
+
+/// What every attempt of the run needs.
+pub(crate) fn context(
+    store: &Store,
+    run: &RunId,
+    loaded: &Loaded,
+    plan: &Plan,
+) -> CommandResult<Arc<RunContext>> {
+    let base_dir = loaded.origin.base_dir.clone();
+    let mut allowed: Vec<PathBuf> = vec![base_dir.clone(), repository(&base_dir).to_owned()];
+    let document = segue_spec::to_json(&loaded.text).unwrap_or_default();
+    for path in document["allow_paths"].as_array().into_iter().flatten() {
+        let path = base_dir.join(path.as_str().unwrap_or_default());
+        allowed.extend(path.canonicalize());
+    }
+    let allowed = allowed.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+    Ok(Arc::new(RunContext {
+        run: run.clone(),
+        run_dir: store.run_dir(run).canonicalize()?,
+        allowed: allowed.collect(),
+        base_dir,
+        environment: inherited_environment(std::env::vars_os(), &plan.secrets),
+        secrets: secrets(&plan.secrets)?,
+    }))
+}
+
+/// A run that has ended in this process.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) view: RunView,
+    /// The signal that asked for the end, if one did.
+    pub(crate) signal: Option<u8>,
+}
+
+impl Ended {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.view.status() {
+            RunStatus::Succeeded | RunStatus::Warned => exit::SUCCESS,
+            RunStatus::Failed if self.view.verdict_only => exit::VERDICT,
+            RunStatus::Interrupted => self.signal.unwrap_or(exit::FAILED),
+            RunStatus::Failed | RunStatus::Cancelled | RunStatus::Running => exit::FAILED,
+        }
+    }
+}
+
+/// Executes a new run to its end.
+pub(crate) fn start(
+    store: &Store,
+    created: Created,
+    context: Arc<RunContext>,
+    observer: &mut dyn Observer,
+) -> CommandResult<Ended> {
+    let Created { run, plan, started } = created;
+    let session = Session::create(store, run, Arc::new(plan), started)?;
+    drive(session, context, None, observer)
+}
+
+/// Executes a run that another engine left to its end. `first` is handed in at once.
+pub(crate) fn resume(
+    store: &Store,
+    run: RunId,
+    plan: Arc<Plan>,
+    resume: Resume,
+    context: Arc<RunContext>,
+    first: Option<Input>,
+    observer: &mut dyn Observer,
+) -> CommandResult<Ended> {
+    let session = Session::resume(store, run, plan, resume)?;
+    drive(session, context, first, observer)
+}
+
+fn drive(
+    mut session: Session,
+    context: Arc<RunContext>,
+    first: Option<Input>,
+    observer: &mut dyn Observer,
+) -> CommandResult<Ended> {
+    session.sync_delay = sync_delay();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (controls, received) = unbounded_channel();
+    if let Some(first) = first {
+        // The receiver is still here.
+        let _ = controls.send(first);
+    }
+    let caught = std::rc::Rc::new(std::cell::Cell::new(None));
+    let local = tokio::task::LocalSet::new();
+    let finished = local.block_on(&runtime, async {
+        listen(SignalKind::interrupt(), exit::INTERRUPTED, &controls, &caught)?;
+        listen(SignalKind::terminate(), exit::TERMINATED, &controls, &caught)?;
+        ignore_hangup()?;
+        segue_engine::drive(session, context, received, observer).await.map_err(Into::into)
+    });
+    let finished: segue_engine::Finished = finished.map_err(|error: CommandError| error)?;
+    Ok(Ended { view: finished.view, signal: caught.get() })
+}
+
+/// The first signal asks for a graceful end, the second for one at once.
+fn listen(
+    kind: SignalKind,
+    code: u8,
+    controls: &UnboundedSender<Input>,
+    caught: &std::rc::Rc<std::cell::Cell<Option<u8>>>,
+) -> std::io::Result<()> {
+    let mut signals = signal(kind)?;
+    let (controls, caught) = (controls.clone(), std::rc::Rc::clone(caught));
+    tokio::task::spawn_local(async move {
+        while signals.recv().await.is_some() {
+            let at_once = caught.replace(Some(code)).is_some();
+            let input = Input::Stop { task: None, reason: StopReason::Shutdown, at_once };
+            if controls.send(input).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// A terminal that goes away takes the display with it and not the run.
+fn ignore_hangup() -> std::io::Result<()> {
+    let mut signals = signal(SignalKind::hangup())?;
+    tokio::task::spawn_local(async move { while signals.recv().await.is_some() {} });
+    Ok(())
+}
+
+/// `SEGUE_TEST_SYNC_DELAY_MS` makes every sync slower, to see Segue on a slow disk.
+fn sync_delay() -> Option<std::time::Duration> {
+    let text = std::env::var("SEGUE_TEST_SYNC_DELAY_MS").ok()?;
+    text.parse().ok().filter(|ms| *ms > 0).map(std::time::Duration::from_millis)
+}

@@ -1,0 +1,142 @@
+//! Keeping house: `schema init doctor completions demo`.
+
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use segue_journal::Store;
+use serde_json::json;
+
+use super::error::{CommandError, CommandResult, exit};
+use super::faces::with_faces;
+use super::run::{conclude, show_of};
+use super::{args, execute, hardware, load, print_error, print_line, store};
+
+/// The workflow that `init` writes.
+const EXAMPLE: &str = include_str!("../../assets/example.segue.yaml");
+
+/// The workflow that `demo` runs.
+const DEMO: &str = include_str!("../../assets/demo.segue.yaml");
+
+/// `segue schema`.
+pub(crate) fn schema() -> CommandResult {
+    print_line(&serde_json::to_string_pretty(&segue_spec::schema()).unwrap_or_default());
+    Ok(exit::SUCCESS)
+}
+
+/// `segue init [DIR]`.
+pub(crate) fn init(matches: &ArgMatches) -> CommandResult {
+    let folder = matches.get_one::<PathBuf>("DIR").cloned().unwrap_or_default();
+    let path = folder.join("example.segue.yaml");
+    std::fs::create_dir_all(&folder).map_err(|error| {
+        CommandError::usage(format!("folder `{}` cannot be made: {error}", folder.display()))
+    })?;
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
+    let mut file = made.map_err(|error| {
+        let message = format!("`{}` cannot be written: {error}", path.display());
+        CommandError::usage(message).hint("an existing file is never overwritten")
+    })?;
+    std::io::Write::write_all(&mut file, EXAMPLE.as_bytes())?;
+    print_line(&path.display().to_string());
+    print_error(&format!("run it with `segue run {} World`\n", path.display()));
+    Ok(exit::SUCCESS)
+}
+
+/// `segue completions SHELL`.
+pub(crate) fn completions(matches: &ArgMatches) -> CommandResult {
+    let Some(shell) = matches.get_one::<clap_complete::Shell>("SHELL") else {
+        return Err(CommandError::usage("no shell given"));
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(*shell, &mut args::command(), "segue", &mut script);
+    print_line(String::from_utf8_lossy(&script).trim_end());
+    Ok(exit::SUCCESS)
+}
+
+/// `segue doctor [--rebuild]`.
+pub(crate) fn doctor(matches: &ArgMatches) -> CommandResult {
+    if matches.get_flag("rebuild") {
+        return rebuild(&store(false)?);
+    }
+    let hardware = hardware::detect();
+    let slots = hardware::concurrency_for(&hardware);
+    let home = std::env::var_os("SEGUE_HOME");
+    let root = Store::locate(&std::env::current_dir()?, home.as_deref());
+    let entries = if root.is_dir() { Store::open(&root)?.list()? } else { Vec::new() };
+    let unreadable: Vec<_> = entries.iter().filter(|entry| entry.problem.is_some()).collect();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if matches.get_flag("json") {
+        let problems: Vec<_> = unreadable
+            .iter()
+            .map(|entry| json!({"run": entry.run, "problem": entry.problem}))
+            .collect();
+        let document = json!({
+            "version": execute::VERSION, "kernel": kernel.trim(), "hardware": hardware,
+            "slots": slots, "store": root, "runs": entries.len(), "unreadable": problems,
+        });
+        print_line(&serde_json::to_string_pretty(&document).unwrap_or_default());
+    } else {
+        print_line(&format!("segue     {}", execute::VERSION));
+        print_line(&format!("kernel    {}", kernel.trim()));
+        print_line(&format!(
+            "machine   {}, {} cores, {} MiB, {}",
+            hardware.kind,
+            hardware.cores,
+            hardware.memory_bytes >> 20,
+            hardware.cpu_model
+        ));
+        print_line(&format!("slots     {slots}"));
+        let made = if root.is_dir() { "" } else { " (not made yet)" };
+        print_line(&format!("store     {}{made}", root.display()));
+        print_line(&format!("runs      {}", entries.len()));
+        for entry in &unreadable {
+            let problem = entry.problem.as_deref().unwrap_or_default();
+            print_line(&format!("unreadable {}: {problem}", entry.run));
+        }
+    }
+    Ok(if unreadable.is_empty() { exit::SUCCESS } else { exit::FAILED })
+}
+
+fn rebuild(store: &Store) -> CommandResult {
+    let renamed = segue_journal::rebuild(store)?;
+    let rebuilt = &renamed.rebuilt;
+    print_line(&format!("segue.db made anew from {} runs", rebuilt.runs));
+    if let Some(kept) = &renamed.to {
+        print_line(&format!("the old one is kept as {}", kept.display()));
+    }
+    for (run, why) in &rebuilt.unreadable {
+        print_error(&format!("run {run} cannot be read: {why}\n"));
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// `segue demo`.
+pub(crate) fn demo(matches: &ArgMatches) -> CommandResult {
+    let store = store(true)?;
+    let folder = store.root().join("demo");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join("demo.segue.yaml");
+    segue_journal::write_atomic(&path, DEMO.as_bytes())?;
+    let loaded = load::load(&path)?;
+    let request = segue_core::RunRequest::default();
+    let created = execute::create(&store, &loaded, request)?;
+    let run = created.run.clone();
+    let context = execute::context(&store, &run, &loaded, &created.plan)?;
+    let show = show_of(matches);
+    let dir = store.run_dir(&run);
+    let plan = created.plan.clone();
+    let ended = with_faces(&show, &dir, &plan, |observer| {
+        execute::start(&store, created, context, observer)
+    })?;
+    let code = conclude(&store, &run, &ended, &show, false)?;
+    print_error(&format!(
+        "\nnext:\n  segue show latest            how every task went\n  \
+         segue logs latest            what they printed\n  \
+         segue report latest          the report; its page is {}\n  \
+         segue graph latest           the picture\n  \
+         segue plan {}   what it would do, without doing it\n  \
+         segue init && segue run example.segue.yaml World\n",
+        dir.join("report.html").display(),
+        path.display(),
+    ));
+    Ok(code)
+}

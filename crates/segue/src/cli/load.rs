@@ -1,0 +1,148 @@
+//! Workflows from disk: the file, the files beside it, and where its paths may lead.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use segue_core::{Plan, RunRequest, Timestamp};
+use segue_spec::{LowerContext, Source, Workflow, check};
+use serde::{Deserialize, Serialize};
+
+use super::error::{CommandError, CommandResult};
+
+/// The name of the workflow's text among a run's inputs.
+const TEXT_NAME: &str = "workflow.segue.yaml";
+
+/// The name of the record of where a run's inputs came from.
+const ORIGIN_NAME: &str = "origin.json";
+
+/// The largest file a workflow may be made of besides itself.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Where a run's workflow came from, kept among its inputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// The workflow's file, absolute.
+    pub(crate) path: PathBuf,
+    /// Its folder, absolute: what relative paths start from.
+    pub(crate) base_dir: PathBuf,
+}
+
+/// A checked workflow with its origin.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) workflow: Workflow,
+    pub(crate) origin: Origin,
+    pub(crate) text: String,
+}
+
+impl Loaded {
+    /// What is kept of it with a run.
+    pub(crate) fn inputs(&self) -> Vec<(String, Vec<u8>)> {
+        let origin = serde_json::to_vec_pretty(&self.origin).unwrap_or_default();
+        let own = [
+            (TEXT_NAME.to_owned(), self.text.clone().into_bytes()),
+            (ORIGIN_NAME.to_owned(), origin),
+        ];
+        let files = self.workflow.files().iter();
+        let files = files.map(|(name, text)| (format!("files/{name}"), text.clone().into_bytes()));
+        own.into_iter().chain(files).collect()
+    }
+
+    /// Lowers it for a run.
+    pub(crate) fn plan(
+        &self,
+        request: &RunRequest,
+        run_id: &str,
+        started_at: Timestamp,
+    ) -> CommandResult<Plan> {
+        let context = LowerContext {
+            run_id: run_id.to_owned(),
+            started_at_local: local_time(started_at),
+            env: &|name| std::env::var(name).ok(),
+        };
+        self.workflow.plan(request, &context).map_err(|found| CommandError::diagnostics(&found))
+    }
+}
+
+/// Loads and checks the workflow at `path`.
+pub(crate) fn load(path: &Path) -> CommandResult<Loaded> {
+    let shown = path.display();
+    let text = fs::read(path).map_err(|error| {
+        let message = format!("workflow `{shown}` cannot be read: {error}");
+        let error = if error.kind() == std::io::ErrorKind::NotFound {
+            CommandError::usage(message)
+        } else {
+            CommandError::usage(format!("{message}; it must be a file that you may read"))
+        };
+        error.hint("`segue init` writes an example to start from")
+    })?;
+    let text = String::from_utf8(text)
+        .map_err(|_| CommandError::usage(format!("workflow `{shown}` is not UTF-8 text")))?;
+    let path = path.canonicalize()?;
+    let base_dir = path.parent().unwrap_or(Path::new("/")).to_owned();
+    let origin = Origin { path, base_dir: base_dir.clone() };
+    checked(&shown.to_string(), text, origin, &|name| read_beside(&base_dir, name))
+}
+
+/// Checks a workflow's text that a run has kept. `dir` is the run's folder.
+pub(crate) fn load_kept(dir: &Path) -> CommandResult<Loaded> {
+    let inputs = dir.join("inputs");
+    let read = |name: &str| {
+        fs::read_to_string(inputs.join(name)).map_err(|error| {
+            let message = format!("the run's `inputs/{name}` cannot be read: {error}");
+            CommandError::not_found(message)
+        })
+    };
+    let origin: Origin = serde_json::from_str(&read(ORIGIN_NAME)?)
+        .map_err(|error| CommandError::internal(&error))?;
+    let shown = origin.path.display().to_string();
+    let files = inputs.join("files");
+    checked(&shown, read(TEXT_NAME)?, origin, &|name| read_beside(&files, name))
+}
+
+fn checked(
+    name: &str,
+    text: String,
+    origin: Origin,
+    files: &dyn Fn(&str) -> Result<String, String>,
+) -> CommandResult<Loaded> {
+    let source = Source { name: name.to_owned(), text: text.clone() };
+    let workflow = check(&source, files).map_err(|found| CommandError::diagnostics(&found))?;
+    Ok(Loaded { workflow, origin, text })
+}
+
+fn read_beside(folder: &Path, name: &str) -> Result<String, String> {
+    let path = folder.join(name);
+    let real = path.canonicalize().map_err(|error| error.to_string())?;
+    let root = folder.canonicalize().map_err(|error| error.to_string())?;
+    if !real.starts_with(repository(&root)) {
+        return Err("it leads out of the workflow's folder".to_owned());
+    }
+    let length = fs::metadata(&real).map_err(|error| error.to_string())?.len();
+    if length > FILE_BYTES_MAX {
+        return Err("it is larger than 16 MiB".to_owned());
+    }
+    fs::read_to_string(&real).map_err(|error| error.to_string())
+}
+
+/// The repository that `folder` is in, or the folder itself.
+pub(crate) fn repository(folder: &Path) -> &Path {
+    folder.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(folder)
+}
+
+/// The time as RFC 3339 with the local offset.
+pub(crate) fn local_time(at: Timestamp) -> String {
+    let local = at.to_jiff().to_zoned_datetime(jiff::tz::TimeZone::system());
+    local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+/// The kept workflow once more, for whoever needs one of its own.
+pub(crate) fn load_kept_text(kept: &Loaded) -> CommandResult<Loaded> {
+    let files: std::collections::BTreeMap<&String, &String> =
+        kept.workflow.files().iter().map(|(name, text)| (name, text)).collect();
+    let shown = kept.origin.path.display().to_string();
+    checked(&shown, kept.text.clone(), kept.origin.clone(), &|name| {
+        let text = files.get(&name.to_owned()).map(|text| (*text).clone());
+        text.ok_or_else(|| "it was not kept with the run".to_owned())
+    })
+}

@@ -1,0 +1,115 @@
+//! The command line: arguments in, engine calls out, exit codes back. It decides nothing.
+
+mod args;
+mod error;
+mod execute;
+mod faces;
+mod hardware;
+mod house;
+mod load;
+mod look;
+mod run;
+mod show_plan;
+mod stop;
+mod take_up;
+
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+pub use hardware::concurrency_for;
+
+use error::{CommandError, CommandResult, exit};
+use segue_journal::Store;
+
+/// Runs the command line of this process and gives its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    init_log();
+    let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let wants_json = words.iter().any(|word| word == "--json");
+    let code = match args::parse(words) {
+        Ok(matches) => dispatch(&matches),
+        Err(args::Refusal::Clap(error)) => {
+            // Help and version go to stdout, mistakes to stderr; a closed pipe is no failure.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
+        }
+        Err(args::Refusal::Command(error)) => Err(error),
+    };
+    match code {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            if wants_json {
+                print_line(&error.to_json().to_string());
+            }
+            print_error(&error.to_text());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(matches: &ArgMatches) -> CommandResult {
+    let Some((verb, matches)) = matches.subcommand() else {
+        return Err(CommandError::usage("no verb given").hint("`segue --help` lists them"));
+    };
+    match verb {
+        "run" => run::run(matches),
+        "plan" => run::plan(matches),
+        args::ENGINE_VERB => run::engine(matches),
+        "check" => look::check(matches),
+        "graph" => look::graph(matches),
+        "list" => look::list(matches),
+        "show" => look::show(matches),
+        "logs" => look::logs(matches),
+        "events" => look::events(matches),
+        "report" => look::report(matches),
+        "resume" => take_up::resume(matches),
+        "retry" => take_up::retry(matches),
+        "cancel" => stop::cancel(matches),
+        "schema" => house::schema(),
+        "init" => house::init(matches),
+        "doctor" => house::doctor(matches),
+        "completions" => house::completions(matches),
+        "demo" => house::demo(matches),
+        other => Err(CommandError::usage(format!("unknown verb `{other}`"))),
+    }
+}
+
+/// The store by the one rule that every verb follows; made if `make`.
+fn store(make: bool) -> CommandResult<Store> {
+    let home = std::env::var_os("SEGUE_HOME");
+    let root = Store::locate(&std::env::current_dir()?, home.as_deref());
+    if make || root.is_dir() {
+        return Ok(Store::open(&root)?);
+    }
+    let message = format!("there are no runs here: `{}` does not exist", root.display());
+    Err(CommandError::not_found(message).hint("`segue run FILE` makes it; SEGUE_HOME names it"))
+}
+
+/// One line of data on stdout. A reader that went away ends the program quietly.
+pub(crate) fn print_line(line: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
+    if written.and_then(|()| out.flush()).is_err() {
+        std::process::exit(i32::from(exit::SUCCESS));
+    }
+}
+
+/// Talk on stderr. Nobody may be listening.
+pub(crate) fn print_error(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// `SEGUE_LOG` (or the originals' `DEBUG`) turns Segue's own log on, on stderr.
+fn init_log() {
+    let debug = std::env::var("DEBUG").is_ok_and(|value| value == "true" || value == "1");
+    let filter = std::env::var("SEGUE_LOG")
+        .or_else(|_| std::env::var("PIPELINE_LOG_LEVEL").map(|level| level.to_lowercase()))
+        .unwrap_or_else(|_| if debug { "debug" } else { "warn" }.to_owned());
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

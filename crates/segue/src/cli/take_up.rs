@@ -1,0 +1,204 @@
+//! `resume` and `retry`: going on with a run that an engine left or ended.
+
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use segue_core::{Input, Plan, Resume, ResumeScope, RunRequest, RunStatus, RunView, TaskId};
+use segue_journal::Store;
+
+use super::error::{CommandError, CommandResult, exit};
+use super::faces::{self, Show};
+use super::load::{self, Loaded};
+use super::run::{conclude, show_of, text};
+use super::{args, execute, hardware, print_error, store};
+
+/// `segue resume RUN`.
+pub(crate) fn resume(matches: &ArgMatches) -> CommandResult {
+    let store = store(false)?;
+    let run = store.find(&text(matches, "RUN"))?;
+    let seen = seen(&store, &run)?;
+    if matches!(seen.status(), RunStatus::Succeeded | RunStatus::Warned) {
+        print_error(&format!("run {run} has {}; there is nothing to resume\n", seen.status()));
+        return Ok(exit::SUCCESS);
+    }
+    let held = held(&seen);
+    if let (Some(task), true) = (held.first(), nothing_else(&seen, &held)) {
+        let message = format!("task `{task}` was started and is never retried by itself");
+        return Err(CommandError::usage(message)
+            .hint(format!("`segue retry {run} --from {task}` starts it again")));
+    }
+    let skip = matches.get_many::<String>("skip").into_iter().flatten().cloned().collect();
+    take_up(&store, &seen, ResumeScope::Unfinished, skip, matches)
+}
+
+/// `segue retry RUN --from TASK`.
+pub(crate) fn retry(matches: &ArgMatches) -> CommandResult {
+    let store = store(false)?;
+    let run = store.find(&text(matches, "RUN"))?;
+    let seen = seen(&store, &run)?;
+    let from = text(matches, "from");
+    if seen.plan().position(&from).is_none() {
+        let names: Vec<&str> = seen.plan().tasks.iter().map(|task| task.id.as_str()).collect();
+        return Err(CommandError::not_found(format!("run {run} has no task `{from}`"))
+            .hint(format!("its tasks are: {}", names.join(", "))));
+    }
+    let from = TaskId::parse(&from).map_err(|error| CommandError::usage(error.to_string()))?;
+    take_up(&store, &seen, ResumeScope::From(from), Vec::new(), matches)
+}
+
+/// The run as its journal shows it now.
+pub(crate) fn seen(store: &Store, run: &segue_core::RunId) -> CommandResult<RunView> {
+    let dir = store.run_dir(run);
+    let mut view = RunView::new(execute::kept_plan(&dir)?);
+    let reading = match segue_journal::read(&dir) {
+        // Its engine died before the first event: it begins with the resume.
+        Err(segue_journal::JournalError::Empty { .. }) => return Ok(view),
+        reading => reading?,
+    };
+    for recorded in &reading.records {
+        view.apply(recorded).map_err(|error| CommandError::internal(&error))?;
+    }
+    Ok(view)
+}
+
+/// Tasks that may have had their effect and are only started again by name.
+fn held(view: &RunView) -> Vec<String> {
+    let tasks = view.tasks().filter(|view| {
+        view.task.retry.never
+            && view.entry.attempts > 0
+            && view.entry.status.is_final()
+            && view.entry.status != segue_core::TaskStatus::Succeeded
+    });
+    tasks.map(|view| view.task.id.to_string()).collect()
+}
+
+fn nothing_else(view: &RunView, held: &[String]) -> bool {
+    view.tasks().all(|task| {
+        let status = task.entry.status;
+        status == segue_core::TaskStatus::Succeeded
+            || status == segue_core::TaskStatus::Skipped
+            || held.contains(&task.task.id.to_string())
+            || task.entry.blocked_by.as_ref().is_some_and(|by| held.contains(&by.to_string()))
+            || task.task.section != segue_core::Section::Main
+    })
+}
+
+fn take_up(
+    store: &Store,
+    seen: &RunView,
+    scope: ResumeScope,
+    skip: Vec<String>,
+    matches: &ArgMatches,
+) -> CommandResult {
+    let run = seen.state().run.clone();
+    let run = run.map_or_else(|| store.find(&text(matches, "RUN")), Ok)?;
+    let dir = store.run_dir(&run);
+    let kept = load::load_kept(&dir)?;
+    let loaded = current(&kept, matches.get_flag("accept-changes"))?;
+    let mut request = seen.state().request.clone();
+    args::common_request(matches, &mut request)?;
+    request.skip.extend(skip);
+    let show = show_of(matches);
+    if seen.state().last_seq == 0 {
+        return begin(store, &run, &loaded, &show);
+    }
+    let plan = loaded.plan(&request, run.as_str(), seen.state().started_at)?;
+    let resume = resume_input(scope, request, &plan)?;
+    let context = execute::context(store, &run, &loaded, &plan)?;
+    if loaded.workflow.digest() != kept.workflow.digest() {
+        if store.is_locked(&run)? {
+            return Err(CommandError::locked(format!("run {run} is under way")));
+        }
+        keep(store, &run, &loaded, &plan)?;
+    }
+    let plan = Arc::new(plan);
+    let ended = faces::with_faces(&show, &dir, &plan, |observer| {
+        let plan = Arc::clone(&plan);
+        execute::resume(store, run.clone(), plan, resume, context, None, observer)
+    })?;
+    conclude(store, &run, &ended, &show, false)
+}
+
+/// A run whose engine died before it recorded anything.
+fn begin(store: &Store, run: &segue_core::RunId, loaded: &Loaded, show: &Show) -> CommandResult {
+    let created = execute::created(store, run.clone())?;
+    let context = execute::context(store, run, loaded, &created.plan)?;
+    let dir = store.run_dir(run);
+    let plan = created.plan.clone();
+    let ended = faces::with_faces(show, &dir, &plan, |observer| {
+        execute::start(store, created, context, observer)
+    })?;
+    conclude(store, run, &ended, show, false)
+}
+
+pub(crate) fn resume_input(
+    scope: ResumeScope,
+    request: RunRequest,
+    plan: &Plan,
+) -> CommandResult<Resume> {
+    let slots = execute::slots(&request, plan, &hardware::detect())?;
+    Ok(Resume { scope, request, slots, segue: execute::VERSION.to_owned() })
+}
+
+/// The workflow to go on with: what the run has kept, unless its file has changed and the
+/// change is accepted.
+fn current(kept: &Loaded, accept: bool) -> CommandResult<Loaded> {
+    let path = &kept.origin.path;
+    let again = || load::load_kept_text(kept);
+    if !path.exists() {
+        return again();
+    }
+    let now = match load::load(path) {
+        Ok(now) => now,
+        Err(_) if !accept => return changed(path),
+        Err(error) => return Err(error),
+    };
+    if now.workflow.digest() == kept.workflow.digest() {
+        return again();
+    }
+    if !accept {
+        return changed(path);
+    }
+    if !now.workflow.unsupported().is_empty() {
+        return Err(CommandError::diagnostics(now.workflow.unsupported()));
+    }
+    Ok(now)
+}
+
+fn changed(path: &std::path::Path) -> CommandResult<Loaded> {
+    let message = format!("workflow `{}` has changed since the run began", path.display());
+    Err(CommandError::usage(message)
+        .hint("`--accept-changes` goes on with it as it is now; or undo the change"))
+}
+
+/// Keeps what the run goes on with from here.
+fn keep(store: &Store, run: &segue_core::RunId, loaded: &Loaded, plan: &Plan) -> CommandResult<()> {
+    let dir = store.run_dir(run);
+    for (name, bytes) in loaded.inputs() {
+        let path = dir.join("inputs").join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        segue_journal::write_atomic(&path, &bytes)?;
+    }
+    let plan = serde_json::to_vec(plan).map_err(|error| CommandError::internal(&error))?;
+    segue_journal::write_atomic(&dir.join("plan.json"), &plan)?;
+    Ok(())
+}
+
+/// Takes up a run that nobody drives only to end it.
+pub(crate) fn take_up_to_end(store: &Store, seen: &RunView, stop: Input) -> CommandResult {
+    let Some(run) = seen.state().run.clone() else {
+        return Err(CommandError::not_found("the run has not begun"));
+    };
+    let dir = store.run_dir(&run);
+    let loaded = load::load_kept(&dir)?;
+    let request = seen.state().request.clone();
+    let plan = Arc::clone(seen.plan());
+    let resume = resume_input(ResumeScope::Unfinished, request, &plan)?;
+    let context = execute::context(store, &run, &loaded, &plan)?;
+    let show = Show::default();
+    let ended = execute::resume(store, run.clone(), plan, resume, context, Some(stop), &mut ())?;
+    conclude(store, &run, &ended, &show, false)?;
+    Ok(exit::SUCCESS)
+}
