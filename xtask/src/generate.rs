@@ -13,7 +13,8 @@ struct Generated {
 }
 
 /// Every generated file of the repository.
-const GENERATED: &[Generated] = &[];
+const GENERATED: &[Generated] =
+    &[Generated { path: "docs/workflow.schema.json", arguments: &["schema"] }];
 
 /// Writes every generated file, or with `check` fails on those that are stale.
 pub(crate) fn run(check: bool) -> Result<()> {

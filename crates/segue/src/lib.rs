@@ -11,10 +11,11 @@
 
 pub mod cli;
 pub mod graph;
+mod host;
 mod progress;
 pub mod report;
 
+pub use host::{NoSupervisor, main_hook, supervisor};
 pub use segue_core as core;
 pub use segue_engine as engine;
 pub use segue_spec as spec;
-pub use segue_supervisor::main_hook;

@@ -216,6 +216,7 @@ fn drive(
     observer: &mut dyn Observer,
 ) -> CommandResult<Ended> {
     session.sync_delay = sync_delay();
+    session.launch = crate::supervisor().map_err(|error| CommandError::internal(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (controls, received) = unbounded_channel();
     if let Some(first) = first {
