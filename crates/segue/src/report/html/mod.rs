@@ -68,7 +68,8 @@ fn write_header(out: &mut String, view: &RunView) -> fmt::Result {
     let (state, status) = (view.state(), view.status());
     write!(
         out,
-        "<header><h1>{} <span class=\"status {status}\">{} {status}</span></h1>\n<div class=\"faint\">",
+        "<header><h1>{} <span class=\"status {status}\">{} {status}</span></h1>\n\
+         <div class=\"faint\">",
         Escaped(&view.plan().workflow),
         run_symbol(status),
     )?;
