@@ -166,7 +166,7 @@ fn order(layers: &mut [Vec<TaskIndex>], plan: &Plan, edges: &[(TaskIndex, TaskIn
         note(layer, &mut position);
     }
     for sweep in 0..SWEEPS {
-        let forth = sweep % 2 == 0;
+        let forth = sweep.is_multiple_of(2);
         for step in 0..layers.len() {
             let at = if forth { step } else { layers.len() - 1 - step };
             let mean = |index: TaskIndex| {
@@ -191,7 +191,7 @@ fn place(
     let rows_max = rows_max(plan.tasks.len());
     let banded = plan.tasks.iter().any(|task| band_label(task).is_some());
     let top = MARGIN + if banded { BAND_HEIGHT } else { 0.0 };
-    let rows = layers.iter().map(Vec::len).max().unwrap_or(0).min(rows_max);
+    let rows = layers.iter().map(|layer| folded(layer.len(), rows_max).1).max().unwrap_or(0);
     let inner = (as_f64(rows) * (NODE_HEIGHT + ROW_GAP) - ROW_GAP).max(0.0);
     let mut nodes = vec![Node::default(); plan.tasks.len()];
     let mut spans = Vec::with_capacity(layers.len());
@@ -202,8 +202,7 @@ fn place(
             layer.iter().map(|&index| short(plan.tasks[index].id.as_str())).collect();
         let chars = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let width = (as_f64(chars) * CHAR_WIDTH + NODE_PADDING).round();
-        let columns = layer.len().div_ceil(rows_max).max(1);
-        let rows_here = layer.len().div_ceil(columns).max(1);
+        let (columns, rows_here) = folded(layer.len(), rows_max);
         let free = inner - (as_f64(rows_here) * (NODE_HEIGHT + ROW_GAP) - ROW_GAP);
         for (row, (&index, name)) in layer.iter().zip(names).enumerate() {
             let (column, row) = (row / rows_here, row % rows_here);
@@ -237,6 +236,12 @@ fn bands(plan: &Plan, layer_of: &[usize], spans: &[(f64, f64)]) -> Vec<Band> {
         Band { label, x, width: spans[last].1 - x }
     };
     found.into_values().map(band).collect()
+}
+
+/// Columns and rows of a layer of `count` nodes, at least one of each.
+fn folded(count: usize, rows_max: usize) -> (usize, usize) {
+    let columns = count.div_ceil(rows_max).max(1);
+    (columns, count.div_ceil(columns).max(1))
 }
 
 /// How many rows a layer has before it is folded: the picture stays wider than high.
