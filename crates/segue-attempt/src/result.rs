@@ -49,7 +49,7 @@ fn is_result_array(text: &str, start: usize, end: usize) -> bool {
     blank(before) && blank(after)
 }
 
-/// The last [`RESULT_BYTES_MAX`] of a file as text, whatever its bytes; empty if there is none.
+/// The last `bytes_max` of a file as text, whatever its bytes; empty if there is none.
 ///
 /// # Errors
 /// On any failure but that the file is not there.
@@ -84,7 +84,7 @@ pub fn last_lines(text: &str, bytes_max: usize) -> String {
 /// What a program wrote at `$SEGUE_RESULT`: JSON where it is JSON, else text.
 ///
 /// # Errors
-/// In one line, if it is not a regular file or larger than [`RESULT_BYTES_MAX`].
+/// In one line, if it is not a regular file or larger than 16 MiB.
 pub(crate) fn read_result_file(path: &Path) -> Result<Option<Value>, String> {
     let shown = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     let metadata = match fs::symlink_metadata(path) {
