@@ -8,10 +8,10 @@
 //! begun. What runs goes on; what does not run waits as if it had not begun.
 
 use crate::scheduler::Scheduler;
-use crate::state::{AttemptStep, Phase};
+use crate::state::AttemptStep;
 use crate::{
-    AttemptId, AttemptReport, Effect, Event, Resume, ResumeScope, RunStatus, Section, SkipReason,
-    StopReason, TaskEntry, TaskIndex, TaskStatus,
+    AttemptId, AttemptReport, Effect, Event, Resume, ResumeScope, Section, SkipReason, StopReason,
+    TaskEntry, TaskIndex, TaskStatus,
 };
 
 impl Scheduler {
@@ -135,23 +135,30 @@ impl Scheduler {
         }
     }
 
-    /// Whether only `From` may start the task again: `retry: never`, and it may have run.
+    /// Whether only `From` may start the task again: `retry: never`, and it may have run; or it
+    /// is blocked by such a task.
     fn held(&self, index: TaskIndex, entry: &TaskEntry) -> bool {
+        if let Some(by) = &entry.blocked_by {
+            let root = self.graph.position(by.as_str());
+            return root.is_some_and(|root| self.held(root, &self.state.tasks[root]));
+        }
         self.plan.tasks[index].retry.never
             && entry.started_at.is_some()
+            && entry.status.is_final()
             && entry.status != TaskStatus::Succeeded
             && entry.last.as_deref().is_some_and(AttemptReport::may_have_run)
     }
 
-    /// Whether the DAG has ended in a way that needs no second go.
+    /// Whether the DAG has ended in a way that needs no second go, or may have none.
     fn main_closed(&self) -> bool {
-        let ended_well = |status| matches!(status, RunStatus::Succeeded | RunStatus::Warned);
-        let past = self.state.section > Section::Main
-            || matches!(self.state.phase, Phase::Ended(status) if ended_well(status));
-        let bad = |i: &TaskIndex| match self.state.tasks[*i].status {
-            TaskStatus::Failed | TaskStatus::Blocked => !self.plan.tasks[*i].optional,
-            status => status == TaskStatus::Cancelled || !status.is_final(),
+        let bad = |i: &TaskIndex| {
+            let entry = &self.state.tasks[*i];
+            match entry.status {
+                _ if self.held(*i, entry) => false,
+                TaskStatus::Failed | TaskStatus::Blocked => !self.plan.tasks[*i].optional,
+                status => status == TaskStatus::Cancelled || !status.is_final(),
+            }
         };
-        past && !self.graph.section(Section::Main).iter().any(bad)
+        !self.graph.section(Section::Main).iter().any(bad)
     }
 }

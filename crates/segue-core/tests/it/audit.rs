@@ -59,6 +59,12 @@ impl Auditor {
         self.lines[task].ended
     }
 
+    /// Whether every task of the DAG has ended.
+    pub(crate) fn main_ended(&self) -> bool {
+        let mut tasks = self.plan.tasks.iter().zip(&self.lines);
+        tasks.all(|(task, line)| task.section != Section::Main || line.ended.is_some())
+    }
+
     /// The greatest attempt number of a task.
     pub(crate) fn attempts(&self, task: TaskIndex) -> u32 {
         self.lines[task].attempts

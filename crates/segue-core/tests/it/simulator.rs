@@ -171,6 +171,7 @@ impl History {
             assert!(self.world.finished, "the engine was not told that the run has ended");
             return self.after_the_end();
         }
+        self.world.check_stopped();
         let others: Vec<String> =
             self.world.arbiter.grants.iter().map(|g| g.holder.clone()).collect();
         let others: Vec<&String> = others.iter().filter(|g| g.starts_with("run-2/")).collect();

@@ -165,6 +165,17 @@ impl World {
         assert!(output.effects.iter().all(asks), "{:?}", output.effects);
     }
 
+    /// Once everything is performed, whatever runs and must not has been told to stop.
+    pub(crate) fn check_stopped(&self) {
+        for (attempt, process) in &self.processes {
+            let Process::Runs { stop: None } = process else { continue };
+            let place = self.plan.position(attempt.task.as_str()).unwrap();
+            let (task, entry) = (&self.plan.tasks[place], &self.state().tasks[place]);
+            let asked = self.state().stop.is_some_and(|stop| stop.blocks(task.section));
+            assert!(!entry.stopping && !asked, "{attempt} was never told to stop");
+        }
+    }
+
     fn check_no_process(&self) {
         let alive = self.processes.iter().find(|(_, p)| matches!(p, Process::Runs { .. }));
         assert!(alive.is_none(), "the run ends while {alive:?}");
@@ -175,11 +186,20 @@ impl World {
     fn check_reset(&self, reset: &[TaskId]) {
         let place = |id: &TaskId| self.plan.position(id.as_str()).unwrap();
         let section = |id: &TaskId| self.plan.tasks[place(id)].section;
-        let main = reset.iter().any(|id| section(id) == Section::Main);
+        let reopens = |id: &TaskId| {
+            let ended = self.auditor.status(place(id));
+            let optional = self.plan.tasks[place(id)].optional;
+            section(id) == Section::Main
+                && (self.retried_from.contains(id)
+                    || ended == Some(TaskStatus::Cancelled)
+                    || !optional && matches!(ended, Some(TaskStatus::Failed | TaskStatus::Blocked)))
+        };
+        let reopened = reset.iter().any(reopens);
+        let whole = !self.auditor.main_ended();
         for id in reset {
             let succeeded = self.auditor.status(place(id)) == Some(TaskStatus::Succeeded);
             let asked = self.retried_from.contains(id);
-            let handler = section(id) != Section::Main && main;
+            let handler = section(id) != Section::Main && (reopened || whole);
             assert!(!succeeded || asked || handler, "`{id}` succeeded and starts over");
             let task = &self.plan.tasks[place(id)];
             let number = self.auditor.attempts(place(id));
