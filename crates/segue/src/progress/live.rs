@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use console::Term;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use segue_core::{Plan, Recorded, RunView};
 use segue_engine::{Observer, wall_now};
 
@@ -73,43 +73,26 @@ fn show(receiver: &Receiver<Vec<Recorded>>, mut screen: Screen, run_dir: &Path) 
     let Ok(history) = receiver.recv() else { return };
     screen.recall(&history);
     let term = Term::stderr();
-    let multi = MultiProgress::with_draw_target(ProgressDrawTarget::term(term.clone(), 10));
-    let mut bars = Vec::new();
+    // All rows are one bar's message, so that they are drawn in one go.
+    let target = ProgressDrawTarget::term(term.clone(), 10);
+    let bar = ProgressBar::with_draw_target(None, target);
+    bar.set_style(ProgressStyle::with_template("{msg}").expect("a template of one field"));
     loop {
         let first = receiver.recv_timeout(PAUSE);
         let ended = matches!(first, Err(RecvTimeoutError::Disconnected));
         let more: Vec<_> = receiver.try_iter().collect();
-        for events in first.into_iter().chain(more) {
-            for line in screen.take(&events) {
-                // A terminal that has hung up shows no more.
-                let _ = multi.println(line);
-            }
+        let events: Vec<_> = first.into_iter().chain(more).flatten().collect();
+        let lines = screen.take(&events);
+        if !lines.is_empty() {
+            bar.println(lines.join("\n"));
         }
         if ended {
             break;
         }
         let (rows, columns) = term.size();
         let frame = Frame { rows: rows.into(), columns: columns.into(), now: wall_now() };
-        draw(&multi, &mut bars, screen.rows(frame, &|attempt| last_line(run_dir, attempt)));
+        let rows = screen.rows(frame, &|attempt| last_line(run_dir, attempt));
+        bar.set_message(rows.join("\n"));
     }
-    bars.iter().for_each(ProgressBar::finish_and_clear);
-    let _ = multi.clear();
-}
-
-/// One bar per row, the last of them the footer.
-fn draw(multi: &MultiProgress, bars: &mut Vec<ProgressBar>, rows: Vec<String>) {
-    while bars.len() > rows.len() {
-        if let Some(bar) = bars.pop() {
-            bar.finish_and_clear();
-            multi.remove(&bar);
-        }
-    }
-    while bars.len() < rows.len() {
-        let bar = multi.add(ProgressBar::new_spinner());
-        bar.set_style(ProgressStyle::with_template("{msg}").expect("a template of one field"));
-        bars.push(bar);
-    }
-    for (bar, row) in bars.iter().zip(rows) {
-        bar.set_message(row);
-    }
+    bar.finish_and_clear();
 }

@@ -99,12 +99,12 @@ impl Teller {
             Event::RetryScheduled { task, until, feedback, .. } => {
                 let memory = self.memory.entry(task.clone()).or_default();
                 let next = if *feedback { "feedback round" } else { "retry" };
-                let text = format!(
-                    "failed after {}: {}; {next} in {}",
-                    memory.took,
-                    memory.failure,
-                    until.since(at)
-                );
+                let when = match until.since(at) {
+                    Millis(0) => "follows".to_owned(),
+                    delay => format!("in {delay}"),
+                };
+                let Memory { took, failure, .. } = memory;
+                let text = format!("failed after {took}: {failure}; {next} {when}");
                 (TaskStatus::Waiting, task, text)
             }
             Event::TaskSucceeded { task } => {

@@ -85,9 +85,15 @@ fn for_what_worked(task: &TaskView<'_>) -> Vec<String> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    if task.attempts.len() > 1 {
-        found
-            .push(format!("`{id}` needed {} attempts: look at its failures.", task.attempts.len()));
+    // A feedback round after a gate is the work going as planned.
+    let failed = task.attempts.iter().filter(|attempt| {
+        let class = attempt.report.as_ref().and_then(|report| report.class);
+        class.is_some_and(|class| class != FailureClass::Quality)
+    });
+    match failed.count() {
+        0 => {}
+        1 => found.push(format!("`{id}` failed once before it succeeded: look at its failure.")),
+        n => found.push(format!("`{id}` failed {n} times before it succeeded: look at why.")),
     }
     let spans = task.attempts.last().and_then(|attempt| {
         let report = attempt.report.as_ref()?;

@@ -75,7 +75,9 @@ pub(super) fn failure_words(report: &AttemptReport) -> Option<String> {
     let outcome = report.outcome.to_string();
     Some(match report.message.as_str() {
         "" => format!("{class}: {outcome}"),
-        message if message.contains(&outcome) => format!("{class}: {message}"),
+        message if message.contains(&outcome) || report.exit_code() == Some(0) => {
+            format!("{class}: {message}")
+        }
         message => format!("{class}: {message} ({outcome})"),
     })
 }

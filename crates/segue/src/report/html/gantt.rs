@@ -130,7 +130,8 @@ fn tick(ms: u64, step: u64) -> String {
     let seconds = ms / 1000;
     match (ms, step) {
         (0, _) => "0".to_owned(),
-        (_, ..1000) => format!("{}.{:02}s", seconds, ms % 1000 / 10),
+        (_, ..100) => format!("{seconds}.{:02}s", ms % 1000 / 10),
+        (_, ..1000) => format!("{seconds}.{}s", ms % 1000 / 100),
         (_, ..60_000) if seconds < 60 => format!("{seconds}s"),
         (_, ..60_000) => format!("{}:{:02}", seconds / 60, seconds % 60),
         (_, ..3_600_000) if seconds < 3600 => format!("{}m", seconds / 60),

@@ -153,8 +153,12 @@ fn write_recommendations(out: &mut String, view: &RunView) -> fmt::Result {
     Ok(())
 }
 
-/// Text in which pairs of backticks are code, as in the Markdown report.
+/// Text in which pairs of backticks are code, as in the Markdown report; without pairs they are
+/// just backticks.
 fn write_coded(out: &mut String, text: &str) -> fmt::Result {
+    if !text.matches('`').count().is_multiple_of(2) {
+        return write!(out, "{}", Escaped(text));
+    }
     for (place, part) in text.split('`').enumerate() {
         match place % 2 {
             0 => write!(out, "{}", Escaped(part))?,
@@ -176,15 +180,16 @@ fn write_verdicts(out: &mut String, view: &RunView) -> fmt::Result {
         let finding = verdict.finding;
         let (class, word) =
             if finding.passed { ("succeeded", "✓ passed") } else { ("no", "✗ failed") };
-        writeln!(
+        write!(
             out,
             "<tr><td class=\"mono\">{}</td><td class=\"n\">{}</td><td>{}</td>\
-             <td class=\"status {class}\">{word}</td><td>{}</td></tr>",
+             <td class=\"status {class}\">{word}</td><td>",
             Escaped(verdict.task.task.id.as_str()),
             verdict.number,
             Escaped(&finding.gate),
-            Escaped(&finding.detail),
         )?;
+        write_coded(out, &finding.detail)?;
+        out.push_str("</td></tr>\n");
     }
     out.push_str("</tbody></table></div>\n");
     Ok(())

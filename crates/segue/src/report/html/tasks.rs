@@ -122,15 +122,17 @@ fn write_attempt(
     };
     match failure_words(report) {
         Some(words) => {
-            write!(out, "<span class=\"no\">failed</span> after {took}: {}", Escaped(&words))?
+            write!(out, "<span class=\"no\">failed</span> after {took}: ")?;
+            super::write_coded(out, &words)?;
         }
         None => write!(out, "succeeded in {took}")?,
     }
     out.push_str("</summary>\n<ul class=\"verdicts\">");
     for finding in &report.findings {
         let word = if finding.passed { "✓ passed" } else { "✗ failed" };
-        let (gate, detail) = (Escaped(&finding.gate), Escaped(&finding.detail));
-        write!(out, "<li>gate {gate}: {word}: {detail}</li>")?;
+        write!(out, "<li>gate {}: {word}: ", Escaped(&finding.gate))?;
+        super::write_coded(out, &finding.detail)?;
+        out.push_str("</li>");
     }
     if let Some(trouble) = teardown_trouble(&report.teardown) {
         write!(out, "<li>{}</li>", Escaped(&trouble))?;
