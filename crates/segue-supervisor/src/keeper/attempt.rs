@@ -5,12 +5,12 @@
 //! is no child left. What is still in the pipes is taken, `ended` is recorded, the number unlocked,
 //! and the supervisor told.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::begin::{self, Spawned};
+use super::ladder::{self, Ladder, Step};
 use super::limits::{Deadlines, World};
 use super::output::Stream;
 use super::program::Failure;
@@ -23,30 +23,10 @@ use crate::{codec, records, tree};
 
 /// A `Spawned` waits this long for an `Ended` to travel with.
 const SPAWNED_DELAY_MS: u64 = 2;
-/// What outlives the program may end by itself this long (`tee` behind it, a flush): only then it
-/// is a straggler.
-const SETTLE_MS: u64 = 50;
-/// How long KILL may take before the teardown counts as unverified.
-const KILL_MS_MAX: u64 = 2_000;
-/// Longest pause between two passes of KILL that brought no news.
-const KILL_PAUSE_MS_MAX: u64 = 32;
 /// A deadline is looked at this often at least: a suspend stops the kernel's wait, not our clock.
 const WAIT_MS_MAX: u64 = 30_000;
 /// Most children waited for in a row, against one that forks without end.
 const REAPED_IN_A_ROW_MAX: u32 = 4_096;
-
-/// Where the attempt is on its way down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// The program runs.
-    Running,
-    /// It was asked to stop: by its interrupt until TERM is due, by TERM until KILL is.
-    Asked { by_term: bool, until: u64 },
-    /// The program is gone and others are not.
-    Settling { until: u64 },
-    /// Everything is being killed.
-    Killing { until: u64, pause_ms: u64 },
-}
 
 #[derive(Debug, Default)]
 struct Usage {
@@ -65,14 +45,13 @@ struct Attempt<'k> {
     /// Master and terminal; holding the terminal keeps the master from hanging up.
     terminal: Option<(File, OwnedFd)>,
     deadlines: Deadlines,
-    phase: Phase,
+    ladder: Ladder,
     program: u32,
     /// How the program ended, once it has.
     exit: Option<Outcome>,
     /// Why it was stopped, if it was before it ended.
     verdict: Option<Outcome>,
     usage: Usage,
-    killed: HashSet<u32>,
     /// `Spawned`, and when it has to go.
     unsent: Option<(Vec<u8>, u64)>,
 }
@@ -144,12 +123,11 @@ impl Spawned {
             stderr: self.stderr,
             terminal: self.terminal,
             deadlines,
-            phase: Phase::Running,
+            ladder: Ladder::new(),
             program: self.program,
             exit: None,
             verdict: None,
             usage: Usage::default(),
-            killed: HashSet::new(),
             unsent: spawned.ok().map(|frame| (frame, now + SPAWNED_DELAY_MS)),
         }
     }
@@ -160,7 +138,7 @@ impl Attempt<'_> {
     fn watch(&mut self) -> Teardown {
         loop {
             if self.reap() {
-                return self.verified();
+                return self.ladder.verified(self.program);
             }
             let now = sys::boottime_ms();
             self.check_limits(now);
@@ -210,97 +188,35 @@ impl Attempt<'_> {
 
     /// Begins the stop ladder, or shortens one under way. The first reason is the outcome.
     fn stop(&mut self, outcome: Outcome, mode: StopMode, now: u64) {
-        let grace_ms = self.start.limits.kill_grace_ms;
         if self.exit.is_none() && self.verdict.is_none() {
             self.verdict = Some(outcome);
         }
-        if matches!(self.phase, Phase::Killing { .. }) {
-            return;
-        }
-        if mode == StopMode::AtOnce || grace_ms == 0 {
-            self.phase = killing(now);
-        } else if self.phase == Phase::Running {
-            match self.start.limits.interrupt {
-                Some(signal) => {
-                    let _ = sys::kill_group(self.program, signal);
-                    self.phase = Phase::Asked { by_term: false, until: now + grace_ms / 2 };
-                }
-                None => self.ask_by_term(now + grace_ms),
-            }
-        }
-    }
-
-    /// TERM for the whole tree, as systemd does: also for what left the process group. CONT, for
-    /// what is stopped cannot take it.
-    fn ask_by_term(&mut self, until: u64) {
-        let root = std::process::id();
-        for process in tree::below(root, &is_left(&self.start.leave)) {
-            tree::signal(root, process, &[libc::SIGTERM, libc::SIGCONT]);
-        }
-        self.phase = Phase::Asked { by_term: true, until };
+        self.ladder.stop(&self.start, self.program, mode, now);
     }
 
     /// Moves on in the teardown as far as this instant allows; the teardown when it is over.
     fn advance(&mut self, now: u64) -> Option<Teardown> {
         if self.exit.is_some() {
-            if matches!(self.phase, Phase::Running | Phase::Asked { .. }) {
-                self.phase = Phase::Settling { until: now + SETTLE_MS };
-            }
-            if self.has_only_left() {
-                return Some(self.verified());
+            self.ladder.settle(now);
+            if ladder::has_only_left(&self.start) {
+                return Some(self.ladder.verified(self.program));
             }
         }
-        match self.phase {
-            Phase::Asked { by_term: false, until } if until <= now => {
-                self.ask_by_term(now + self.start.limits.kill_grace_ms.div_ceil(2));
-            }
-            Phase::Asked { by_term: true, until } if until <= now => self.phase = killing(now),
-            Phase::Settling { until } if until <= now => self.phase = killing(now),
-            _ => {}
-        }
-        let Phase::Killing { until, pause_ms } = self.phase else { return None };
-        tree::kill_pass(&is_left(&self.start.leave), &mut self.killed);
+        let Step::Killed { is_last } = self.ladder.advance(&self.start, now) else { return None };
         if self.reap() {
-            return Some(self.verified());
+            return Some(self.ladder.verified(self.program));
         }
-        if now >= until {
-            let left = tree::below(std::process::id(), &is_left(&self.start.leave));
-            let pids: Vec<u32> = left.iter().map(|process| process.pid).collect();
-            return Some(if pids.is_empty() && self.exit.is_some() {
-                self.verified()
-            } else {
-                Teardown::Unverified { pids }
-            });
-        }
-        let pause_ms = (pause_ms * 2).min(KILL_PAUSE_MS_MAX);
-        self.phase = Phase::Killing { until, pause_ms };
-        None
-    }
-
-    /// Whether nothing is below but what `leave` names; looked at twice, as a tree can change
-    /// while it is listed.
-    fn has_only_left(&self) -> bool {
-        let is_exempt = is_left(&self.start.leave);
-        !self.start.leave.is_empty()
-            && (0..2).all(|_| tree::below(std::process::id(), &is_exempt).is_empty())
-    }
-
-    fn verified(&self) -> Teardown {
-        // The program itself is no straggler, also when it had to be killed.
-        let stragglers = self.killed.len() - usize::from(self.killed.contains(&self.program));
-        Teardown::Verified { stragglers: u32::try_from(stragglers).unwrap_or(u32::MAX) }
+        is_last.then(|| match ladder::not_left(&self.start) {
+            pids if pids.is_empty() && self.exit.is_some() => self.ladder.verified(self.program),
+            pids => Teardown::Unverified { pids },
+        })
     }
 
     fn next_look(&self, now: u64) -> Option<u64> {
-        let phase = match self.phase {
-            Phase::Running => None,
-            Phase::Asked { until, .. } | Phase::Settling { until } => Some(until),
-            Phase::Killing { until, pause_ms } => Some(until.min(now + pause_ms)),
-        };
         let is_open = self.exit.is_none() && self.verdict.is_none();
         let deadline = self.deadlines.next().filter(|_| is_open);
         let unsent = self.unsent.as_ref().map(|(_, at)| *at);
-        let next = [phase, deadline, unsent].into_iter().flatten().min();
+        let next = [self.ladder.next_look(now), deadline, unsent].into_iter().flatten().min();
         next.map(|at| at.min(now + WAIT_MS_MAX))
     }
 
@@ -459,21 +375,12 @@ fn ended(start: &Start, started_unix_ms: u64, outcome: Outcome, teardown: Teardo
     }
 }
 
-fn killing(now: u64) -> Phase {
-    Phase::Killing { until: now + KILL_MS_MAX, pause_ms: 1 }
-}
-
 fn outcome_of(status: i32) -> Outcome {
     if libc::WIFSIGNALED(status) {
         Outcome::Signaled { signal: libc::WTERMSIG(status) }
     } else {
         Outcome::Exited { code: libc::WEXITSTATUS(status) }
     }
-}
-
-/// Whether a process is one that `leave` names.
-fn is_left(leave: &[String]) -> impl Fn(u32) -> bool {
-    move |pid| !leave.is_empty() && tree::name_of(pid).is_some_and(|name| leave.contains(&name))
 }
 
 /// What the clocks need to know of the world.

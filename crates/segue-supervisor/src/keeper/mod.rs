@@ -7,6 +7,7 @@
 
 mod attempt;
 mod begin;
+mod ladder;
 mod limits;
 mod output;
 mod program;

@@ -17,6 +17,8 @@ use super::support::{
 struct Engine {
     process: Child,
     said: std::io::Lines<BufReader<ChildStdout>>,
+    /// What it said and nobody asked for yet: attempts go on in any order.
+    unheard: Vec<String>,
     supervisor: u32,
 }
 
@@ -30,18 +32,24 @@ impl Engine {
         let mut said = BufReader::new(process.stdout.take().expect("piped")).lines();
         let first = said.next().expect("it speaks").expect("text");
         let supervisor = first.strip_prefix("supervisor ").expect("it names its supervisor");
-        Self { process, said, supervisor: supervisor.parse().expect("a number") }
+        let supervisor = supervisor.parse().expect("a number");
+        Self { process, said, unheard: Vec::new(), supervisor }
     }
 
-    /// Reads on to a line that begins like this; its numbers.
+    /// Waits for a line that begins like this; its numbers.
     fn hear(&mut self, beginning: &str) -> Vec<u32> {
-        let line = self.said.by_ref().map(|line| line.expect("text"));
-        let line = line.into_iter().find(|line| line.starts_with(beginning));
-        let line = line.unwrap_or_else(|| panic!("no `{beginning}`"));
+        let is_it = |line: &String| line.starts_with(beginning);
+        let line = loop {
+            if let Some(at) = self.unheard.iter().position(is_it) {
+                break self.unheard.remove(at);
+            }
+            let line = self.said.next().unwrap_or_else(|| panic!("no `{beginning}`"));
+            self.unheard.push(line.expect("text"));
+        };
         line.split(' ').filter_map(|word| word.parse().ok()).collect()
     }
 
-    /// Reads on until `count` attempts have been spawned: (number, process, keeper) of each.
+    /// Waits until `count` attempts have been spawned: (number, process, keeper) of each.
     fn hear_spawned(&mut self, count: usize) -> Vec<(u64, u32, u32)> {
         let heard = (0..count).map(|_| self.hear("spawned "));
         heard.map(|numbers| (u64::from(numbers[0]), numbers[1], numbers[2])).collect()
@@ -91,7 +99,7 @@ fn an_engine_is_killed_and_the_next_finds_what_ended_what_runs_and_what_never_st
     let script = "[ $NUMBER = 1 ] && exit 3; until [ -e go ]; do sleep 0.01; done; echo $NUMBER";
     let mut engine = Engine::start(dir.path(), "plain", 3, script);
     engine.hear("ended 1 ");
-    engine.hear_spawned(2);
+    engine.hear_spawned(3);
     engine.kill();
     let mut found = adopt(dir.path(), &[1, 2, 3, 4]).into_iter();
     let Some(Found::Ended(first)) = found.next() else { panic!("ended") };

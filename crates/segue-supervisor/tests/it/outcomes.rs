@@ -31,7 +31,8 @@ fn death_by_every_signal_is_told_from_an_exit() {
         libc::SIGTTIN,
         libc::SIGTTOU,
     ];
-    for signal in (1..=31).filter(|signal| !harmless.contains(signal)) {
+    let every = (1..=31).chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
+    for signal in every.filter(|signal| !harmless.contains(signal)) {
         let start = bench.testee(&["die", &signal.to_string()]);
         let ended = bench.run(start);
         assert_eq!(ended.outcome, Outcome::Signaled { signal }, "{ended:?}");

@@ -108,10 +108,13 @@ fn a_secret_is_masked_however_it_is_printed() {
         start.secrets = vec![secret.as_bytes().to_vec()];
         let ended = bench.run(start);
         assert_exited(&ended, 0);
-        let log = String::from_utf8(bench.log(&ended, "stdout.log")).expect("text");
         let expected = if text == json { "{\"key\":\"***\"}" } else { "a *** b" };
-        assert_eq!(log, expected);
-        assert_eq!(ended.stdout_bytes, text.len() as u64);
+        for name in ["stdout.log", "stderr.log"] {
+            let log = String::from_utf8(bench.log(&ended, name)).expect("text");
+            assert_eq!(log, expected, "{name}");
+        }
+        let bytes = text.len() as u64;
+        assert_eq!((ended.stdout_bytes, ended.stderr_bytes), (bytes, bytes));
     }
     let mut start = bench.start(&["true"]);
     start.secrets = vec![b"short".to_vec()];

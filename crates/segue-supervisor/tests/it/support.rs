@@ -122,12 +122,13 @@ pub(crate) fn start(run_dir: &Path, number: u64, argv: &[&str]) -> Start {
         run_dir: run_dir.to_owned(),
         number,
         attempt_dir: run_dir.join("attempts").join(&label),
-        label,
+        label: label.clone(),
         argv: argv.iter().map(Into::into).collect(),
         cwd: run_dir.to_owned(),
         env: vec![
             ("PATH".into(), std::env::var_os("PATH").expect("a PATH")),
             ("TESTEE".into(), TESTEE.into()),
+            (MARKER.into(), format!("{}/{label}", run_dir.display()).into()),
         ],
         stdin: Stdin::Null,
         secrets: Vec::new(),
@@ -159,6 +160,28 @@ pub(crate) fn kill(pid: u32, signal: i32) {
 pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+}
+
+/// The living processes that have this variable in their environment: what an attempt left, found
+/// by other means than the keeper's.
+pub(crate) fn marked(marker: &str) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").expect("it is there").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let has_it = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let is_it = |variable: &[u8]| variable == format!("{MARKER}={marker}").as_bytes();
+        environment.split(|byte| *byte == 0).any(is_it)
+    };
+    pids.filter(has_it).filter(|pid| is_alive(*pid)).collect()
+}
+
+/// The variable that holds the name of an attempt, unique over all tests.
+pub(crate) const MARKER: &str = "TESTEE_MARKER";
+
+/// The value of [`MARKER`] that a start has.
+pub(crate) fn marker_of(start: &Start) -> String {
+    let marker = start.env.iter().find(|(name, _)| name == MARKER);
+    marker.and_then(|(_, value)| value.to_str()).expect("every start has one").to_owned()
 }
 
 /// Waits for a file that is made whole.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use segue_supervisor::{Outcome, Request, Start, StopMode, StopReason, Teardown, TimeLimit};
 
-use super::support::{Bench, CLEAN, is_alive, pid_in};
+use super::support::{Bench, CLEAN, is_alive, marked, marker_of, pid_in};
 
 const STRAGGLER: Teardown = Teardown::Verified { stragglers: 1 };
 
@@ -18,16 +18,22 @@ const CANCELLED: Outcome = Outcome::Cancelled { reason: StopReason::Cancelled };
 #[test]
 fn a_timeout_bounds_a_sleeper_in_a_grandchild() {
     let mut bench = Bench::new();
-    let mut start = bench.shell("sh -c 'sleep 30; :' ; :");
+    let mut start = bench.shell("sh -c 'sh -c \"echo up; exec sleep 30\"; :'; :");
     start.limits.timeout_ms = Some(1_000);
     start.limits.kill_grace_ms = 2_000;
+    let (marker, log) = (marker_of(&start), start.attempt_dir.join("stdout.log"));
     let begun = Instant::now();
     let (pid, _) = bench.spawn(start);
+    super::support::await_file(&log);
+    super::support::await_that("the program, its child and the sleeper", || {
+        (marked(&marker).len() == 3).then_some(())
+    });
     let ended = bench.ended();
     assert!(begun.elapsed() < Duration::from_millis(3_000), "{:?}", begun.elapsed());
     assert_eq!(ended.outcome, Outcome::TimedOut { limit: TimeLimit::Total });
     assert_eq!(ended.teardown, CLEAN, "all of them heed TERM");
     assert!(!is_alive(pid));
+    assert_eq!(marked(&marker), [0; 0], "seen to be empty, and it is");
 }
 
 #[test]
@@ -128,6 +134,7 @@ fn one_that_forks_every_fifty_microseconds_and_ignores_term_is_ended() {
         let mut start = bench.testee(&[verb, "5000"]);
         start.limits.timeout_ms = Some(50);
         start.limits.kill_grace_ms = 20;
+        let marker = marker_of(&start);
         let begun = Instant::now();
         let ended = bench.run(start);
         assert_eq!(ended.outcome, outcome, "{verb}");
@@ -136,6 +143,7 @@ fn one_that_forks_every_fifty_microseconds_and_ignores_term_is_ended() {
             "{verb}: {ended:?}"
         );
         assert!(begun.elapsed() < Duration::from_secs(5), "{verb}: {:?}", begun.elapsed());
+        assert_eq!(marked(&marker), [0; 0], "{verb}");
     }
 }
 

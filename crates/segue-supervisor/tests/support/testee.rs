@@ -90,12 +90,13 @@ fn cat() {
     println!("{} bytes, sum {sum}", bytes.len());
 }
 
-/// One write a byte: a secret never comes in one read.
+/// One write a byte, on both streams: a secret never comes in one read.
 fn bytewise(text: &str) {
-    let mut out = std::io::stdout().lock();
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     for byte in text.as_bytes() {
         out.write_all(&[*byte]).expect("somebody reads");
         out.flush().expect("somebody reads");
+        err.write_all(&[*byte]).expect("somebody reads");
         std::thread::yield_now();
     }
 }
