@@ -1,7 +1,8 @@
 //! Where every node of a DAG goes: layers from left to right by longest path, ordered within a
 //! layer so that few edges cross.
 //!
-//! All of it is linear in nodes and edges but for the sorting of a layer, so that plans of
+//! An edge that passes over layers gets a slot of its own in each, so that it does not run behind
+//! nodes. All of it is linear in nodes and edges but for the sorting of a layer, so that plans of
 //! thousands of tasks are no matter. A layer that is taller than the picture should be is
 //! folded into several columns. It knows neither colours nor formats.
 
@@ -24,6 +25,10 @@ const LAYER_GAP: f64 = 46.0;
 const MARGIN: f64 = 12.0;
 /// Room above the nodes for the names of stages and sections.
 const BAND_HEIGHT: f64 = 24.0;
+/// Height of the slot in which an edge passes a layer.
+const PASSAGE_HEIGHT: f64 = 6.0;
+/// How many edges have a slot in one layer; more run behind the nodes.
+const PASSAGES_MAX: usize = 40;
 /// How often the order within layers is improved.
 const SWEEPS: usize = 6;
 
@@ -41,6 +46,15 @@ impl Node {
     pub(super) const HEIGHT: f64 = NODE_HEIGHT;
 }
 
+/// A line from a need to its dependent.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Edge {
+    pub(super) from: TaskIndex,
+    pub(super) to: TaskIndex,
+    /// Where it passes the layers between: from `x` to `x + width` at `y`.
+    pub(super) passages: Vec<Node>,
+}
+
 /// The columns of a stage or section.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Band {
@@ -54,8 +68,7 @@ pub(super) struct Band {
 pub(super) struct Layout {
     /// By [`TaskIndex`].
     pub(super) nodes: Vec<Node>,
-    /// From need to dependent.
-    pub(super) edges: Vec<(TaskIndex, TaskIndex)>,
+    pub(super) edges: Vec<Edge>,
     pub(super) bands: Vec<Band>,
     pub(super) width: f64,
     pub(super) height: f64,
@@ -63,19 +76,19 @@ pub(super) struct Layout {
 
 /// Lays a plan out.
 pub(super) fn layout(plan: &Plan) -> Layout {
-    let edges: Vec<_> = plan
-        .tasks
-        .iter()
-        .enumerate()
-        .flat_map(|(index, task)| task.needs.iter().map(move |&need| (need, index)))
-        .collect();
     let layer_of = layers_of(plan);
-    let mut layers = vec![Vec::new(); layer_of.iter().max().map_or(0, |last| last + 1)];
-    for (index, &layer) in layer_of.iter().enumerate() {
-        layers[layer].push(index);
-    }
-    order(&mut layers, plan, &edges);
-    place(plan, &layers, &layer_of, edges)
+    let mut slots = Slots::new(plan, &layer_of);
+    let passages = slots.add_edges(plan, &layer_of);
+    slots.order();
+    slots.place(plan, &layer_of, &passages)
+}
+
+/// What stands in the layers: tasks by their place, then passages of edges.
+struct Slots {
+    layers: Vec<Vec<usize>>,
+    before: Vec<Vec<usize>>,
+    after: Vec<Vec<usize>>,
+    rows_max: usize,
 }
 
 /// Each task's layer: the longest path that leads to it, where a stage and a section begin
@@ -150,76 +163,143 @@ impl Paths {
     }
 }
 
-/// Sorts every layer by the mean position of its neighbours, forth and back.
-fn order(layers: &mut [Vec<TaskIndex>], plan: &Plan, edges: &[(TaskIndex, TaskIndex)]) {
-    let mut dependents = vec![Vec::new(); plan.tasks.len()];
-    for &(need, dependent) in edges {
-        dependents[need].push(dependent);
-    }
-    let mut position = vec![0.0; plan.tasks.len()];
-    let note = |layer: &[TaskIndex], position: &mut [f64]| {
-        for (row, &index) in layer.iter().enumerate() {
-            position[index] = (as_f64(row) + 0.5) / as_f64(layer.len());
+impl Slots {
+    fn new(plan: &Plan, layer_of: &[usize]) -> Self {
+        let mut layers = vec![Vec::new(); layer_of.iter().max().map_or(0, |last| last + 1)];
+        for (index, &layer) in layer_of.iter().enumerate() {
+            layers[layer].push(index);
         }
-    };
-    for layer in layers.iter() {
-        note(layer, &mut position);
+        let count = plan.tasks.len();
+        let (before, after) = (vec![Vec::new(); count], vec![Vec::new(); count]);
+        Self { layers, before, after, rows_max: rows_max(count) }
     }
-    for sweep in 0..SWEEPS {
-        let forth = sweep.is_multiple_of(2);
-        for step in 0..layers.len() {
-            let at = if forth { step } else { layers.len() - 1 - step };
-            let mean = |index: TaskIndex| {
-                let near = if forth { &plan.tasks[index].needs } else { &dependents[index] };
-                let sum: f64 = near.iter().map(|&other| position[other]).sum();
-                if near.is_empty() { position[index] } else { sum / as_f64(near.len()) }
+
+    /// Links needs with their dependents and gives the passages of each such edge. A layer that
+    /// will be folded, or has enough of them, gets none.
+    fn add_edges(&mut self, plan: &Plan, layer_of: &[usize]) -> Vec<(usize, usize, Vec<usize>)> {
+        let open = |layer: &Vec<usize>| if layer.len() > self.rows_max { 0 } else { PASSAGES_MAX };
+        let mut room: Vec<usize> = self.layers.iter().map(open).collect();
+        let mut edges = Vec::new();
+        for (index, task) in plan.tasks.iter().enumerate() {
+            for &need in &task.needs {
+                let mut passages = Vec::new();
+                let mut last = need;
+                for layer in layer_of[need] + 1..layer_of[index] {
+                    if room[layer] > 0 {
+                        room[layer] -= 1;
+                        let passage = self.before.len();
+                        self.before.push(Vec::new());
+                        self.after.push(Vec::new());
+                        self.layers[layer].push(passage);
+                        self.link(last, passage);
+                        passages.push(passage);
+                        last = passage;
+                    }
+                }
+                self.link(last, index);
+                edges.push((need, index, passages));
+            }
+        }
+        edges
+    }
+
+    fn link(&mut self, from: usize, to: usize) {
+        self.after[from].push(to);
+        self.before[to].push(from);
+    }
+
+    /// Sorts every layer by the mean position of its neighbours, forth and back.
+    fn order(&mut self) {
+        let mut position = vec![0.0; self.before.len()];
+        let note = |layer: &[usize], position: &mut [f64]| {
+            for (row, &slot) in layer.iter().enumerate() {
+                position[slot] = (as_f64(row) + 0.5) / as_f64(layer.len());
+            }
+        };
+        for layer in &self.layers {
+            note(layer, &mut position);
+        }
+        for sweep in 0..SWEEPS {
+            let forth = sweep.is_multiple_of(2);
+            let near = if forth { &self.before } else { &self.after };
+            for step in 0..self.layers.len() {
+                let at = if forth { step } else { self.layers.len() - 1 - step };
+                let layer = &mut self.layers[at];
+                let mean = |slot: usize| {
+                    let sum: f64 = near[slot].iter().map(|&other| position[other]).sum();
+                    match near[slot].len() {
+                        0 => position[slot],
+                        count => sum / as_f64(count),
+                    }
+                };
+                let mut keyed: Vec<_> = layer.iter().map(|&slot| (mean(slot), slot)).collect();
+                keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
+                *layer = keyed.into_iter().map(|(_, slot)| slot).collect();
+                note(layer, &mut position);
+            }
+        }
+    }
+
+    fn place(
+        &self,
+        plan: &Plan,
+        layer_of: &[usize],
+        edges: &[(usize, usize, Vec<usize>)],
+    ) -> Layout {
+        let count = plan.tasks.len();
+        let banded = plan.tasks.iter().any(|task| band_label(task).is_some());
+        let top = MARGIN + if banded { BAND_HEIGHT } else { 0.0 };
+        let columns: Vec<_> = self.layers.iter().map(|layer| self.columns(layer, count)).collect();
+        let inner = columns.iter().flatten().map(|part| height(part, count)).fold(0.0, f64::max);
+        let mut nodes = vec![Node::default(); self.before.len()];
+        let mut spans = Vec::with_capacity(columns.len());
+        let mut x = MARGIN;
+        for parts in columns {
+            let begin = x;
+            let tasks = parts.iter().copied().flatten().filter(|slot| **slot < count);
+            let chars = tasks.map(|&task| short(plan.tasks[task].id.as_str()).chars().count());
+            let width = (as_f64(chars.max().unwrap_or(0)) * CHAR_WIDTH + NODE_PADDING).round();
+            for part in parts {
+                let mut y = top + (inner - height(part, count)) / 2.0;
+                for &slot in part {
+                    let name = plan.tasks.get(slot).map(|task| short(task.id.as_str()));
+                    let room = if slot < count { NODE_HEIGHT } else { PASSAGE_HEIGHT };
+                    let name = name.unwrap_or_default();
+                    nodes[slot] = Node { name, x, y: y.round(), width };
+                    y += room + ROW_GAP;
+                }
+                x += width + FOLD_GAP;
+            }
+            x -= FOLD_GAP;
+            spans.push((begin, x));
+            x += LAYER_GAP;
+        }
+        let edge = |(from, to, passages): &(usize, usize, Vec<usize>)| {
+            let passage = |&slot: &usize| {
+                let node = nodes[slot].clone();
+                Node { y: node.y + PASSAGE_HEIGHT / 2.0, ..node }
             };
-            let mut keyed: Vec<_> = layers[at].iter().map(|&index| (mean(index), index)).collect();
-            keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
-            layers[at] = keyed.into_iter().map(|(_, index)| index).collect();
-            note(&layers[at], &mut position);
-        }
+            Edge { from: *from, to: *to, passages: passages.iter().map(passage).collect() }
+        };
+        let edges = edges.iter().map(edge).collect();
+        nodes.truncate(count);
+        let bands = bands(plan, layer_of, &spans);
+        let width = (x - LAYER_GAP).max(MARGIN) + MARGIN;
+        Layout { nodes, edges, bands, width, height: top + inner + MARGIN }
+    }
+
+    /// A layer's slots by columns: one, unless it has more tasks than it has rows.
+    fn columns<'a>(&self, layer: &'a [usize], count: usize) -> Vec<&'a [usize]> {
+        let tasks = layer.iter().filter(|slot| **slot < count).count();
+        let columns = tasks.div_ceil(self.rows_max).max(1);
+        layer.chunks(layer.len().div_ceil(columns).max(1)).collect()
     }
 }
 
-fn place(
-    plan: &Plan,
-    layers: &[Vec<TaskIndex>],
-    layer_of: &[usize],
-    edges: Vec<(TaskIndex, TaskIndex)>,
-) -> Layout {
-    let rows_max = rows_max(plan.tasks.len());
-    let banded = plan.tasks.iter().any(|task| band_label(task).is_some());
-    let top = MARGIN + if banded { BAND_HEIGHT } else { 0.0 };
-    let rows = layers.iter().map(|layer| folded(layer.len(), rows_max).1).max().unwrap_or(0);
-    let inner = (as_f64(rows) * (NODE_HEIGHT + ROW_GAP) - ROW_GAP).max(0.0);
-    let mut nodes = vec![Node::default(); plan.tasks.len()];
-    let mut spans = Vec::with_capacity(layers.len());
-    let mut x = MARGIN;
-    for layer in layers {
-        let begin = x;
-        let names: Vec<String> =
-            layer.iter().map(|&index| short(plan.tasks[index].id.as_str())).collect();
-        let chars = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-        let width = (as_f64(chars) * CHAR_WIDTH + NODE_PADDING).round();
-        let (columns, rows_here) = folded(layer.len(), rows_max);
-        let free = inner - (as_f64(rows_here) * (NODE_HEIGHT + ROW_GAP) - ROW_GAP);
-        for (row, (&index, name)) in layer.iter().zip(names).enumerate() {
-            let (column, row) = (row / rows_here, row % rows_here);
-            nodes[index] = Node {
-                name,
-                x: x + as_f64(column) * (width + FOLD_GAP),
-                y: (top + free / 2.0 + as_f64(row) * (NODE_HEIGHT + ROW_GAP)).round(),
-                width,
-            };
-        }
-        x += as_f64(columns) * (width + FOLD_GAP) - FOLD_GAP;
-        spans.push((begin, x));
-        x += LAYER_GAP;
-    }
-    let width = (x - LAYER_GAP).max(MARGIN) + MARGIN;
-    let bands = bands(plan, layer_of, &spans);
-    Layout { nodes, edges, bands, width, height: top + inner + MARGIN }
+/// The height of a column of slots.
+fn height(slots: &[usize], count: usize) -> f64 {
+    let room = |slot: &usize| if *slot < count { NODE_HEIGHT } else { PASSAGE_HEIGHT };
+    slots.iter().map(|slot| room(slot) + ROW_GAP).sum::<f64>() - ROW_GAP
 }
 
 fn bands(plan: &Plan, layer_of: &[usize], spans: &[(f64, f64)]) -> Vec<Band> {
@@ -236,12 +316,6 @@ fn bands(plan: &Plan, layer_of: &[usize], spans: &[(f64, f64)]) -> Vec<Band> {
         Band { label, x, width: spans[last].1 - x }
     };
     found.into_values().map(band).collect()
-}
-
-/// Columns and rows of a layer of `count` nodes, at least one of each.
-fn folded(count: usize, rows_max: usize) -> (usize, usize) {
-    let columns = count.div_ceil(rows_max).max(1);
-    (columns, count.div_ceil(columns).max(1))
 }
 
 /// How many rows a layer has before it is folded: the picture stays wider than high.

@@ -80,17 +80,21 @@ fn write_edges(out: &mut String, laid: &Layout) -> fmt::Result {
         return Ok(());
     }
     out.push_str("<path stroke=\"currentColor\" stroke-opacity=\"0.75\" d=\"");
-    for &(from, to) in &laid.edges {
-        let (from, to) = (&laid.nodes[from], &laid.nodes[to]);
-        let (x, y) = (from.x + from.width, from.y + Node::HEIGHT / 2.0);
-        let (end_x, end_y) = (to.x, to.y + Node::HEIGHT / 2.0);
-        let bend = ((end_x - x) / 2.0).max(18.0);
-        write!(
-            out,
-            "M{x:.0} {y:.0}C{:.0} {y:.0} {:.0} {end_y:.0} {end_x:.0} {end_y:.0}m-5 -3l5 3l-5 3",
-            x + bend,
-            end_x - bend,
-        )?;
+    for edge in &laid.edges {
+        let (from, to) = (&laid.nodes[edge.from], &laid.nodes[edge.to]);
+        let (mut x, mut y) = (from.x + from.width, from.y + Node::HEIGHT / 2.0);
+        write!(out, "M{x:.0} {y:.0}")?;
+        let end = Node { y: to.y + Node::HEIGHT / 2.0, width: 0.0, ..to.clone() };
+        for next in edge.passages.iter().chain([&end]) {
+            let bend = ((next.x - x) / 2.0).max(18.0);
+            let (near, far) = (x + bend, next.x - bend);
+            write!(out, "C{near:.0} {y:.0} {far:.0} {:.0} {:.0} {:.0}", next.y, next.x, next.y)?;
+            (x, y) = (next.x + next.width, next.y);
+            if next.width > 0.0 {
+                write!(out, "H{x:.0}")?;
+            }
+        }
+        out.push_str("m-5 -3l5 3l-5 3");
     }
     out.push_str("\"/>\n");
     Ok(())
