@@ -184,9 +184,10 @@ impl Slots {
             for &need in &task.needs {
                 let mut passages = Vec::new();
                 let mut last = need;
-                for layer in layer_of[need] + 1..layer_of[index] {
-                    if room[layer] > 0 {
-                        room[layer] -= 1;
+                let (first, end) = (layer_of[need] + 1, layer_of[index]);
+                for (layer, room) in room.iter_mut().enumerate().take(end).skip(first) {
+                    if *room > 0 {
+                        *room -= 1;
                         let passage = self.before.len();
                         self.before.push(Vec::new());
                         self.after.push(Vec::new());
