@@ -1,13 +1,13 @@
 //! Live progress on a terminal: a row for each running task, what has ended above.
 //!
-//! A thread owns the terminal. It wakes for events and five times a second, and puts the
-//! terminal back when it is told to end or the observer is dropped.
+//! A thread owns the terminal. It draws five times a second, whatever the number of events, and
+//! puts the terminal back when the observer is dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -78,10 +78,7 @@ fn show(receiver: &Receiver<Vec<Recorded>>, mut screen: Screen, run_dir: &Path) 
     let bar = ProgressBar::with_draw_target(None, target);
     bar.set_style(ProgressStyle::with_template("{msg}").expect("a template of one field"));
     loop {
-        let first = receiver.recv_timeout(PAUSE);
-        let ended = matches!(first, Err(RecvTimeoutError::Disconnected));
-        let more: Vec<_> = receiver.try_iter().collect();
-        let events: Vec<_> = first.into_iter().chain(more).flatten().collect();
+        let (events, ended) = until(receiver, Instant::now() + PAUSE);
         let lines = screen.take(&events);
         if !lines.is_empty() {
             bar.println(lines.join("\n"));
@@ -95,4 +92,16 @@ fn show(receiver: &Receiver<Vec<Recorded>>, mut screen: Screen, run_dir: &Path) 
         bar.set_message(rows.join("\n"));
     }
     bar.finish_and_clear();
+}
+
+/// The events that come before `deadline`, and whether no more will ever come.
+fn until(receiver: &Receiver<Vec<Recorded>>, deadline: Instant) -> (Vec<Recorded>, bool) {
+    let mut events = Vec::new();
+    loop {
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(more) => events.extend(more),
+            Err(RecvTimeoutError::Timeout) => return (events, false),
+            Err(RecvTimeoutError::Disconnected) => return (events, true),
+        }
+    }
 }
