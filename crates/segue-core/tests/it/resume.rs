@@ -54,6 +54,39 @@ fn retry_never_starts_again_only_from_it() {
     again(plan(), &["a"], from("a"), "a.2 b.1");
 }
 
+/// That it ran is known from its end, though the record of its dispatch was lost.
+#[test]
+fn retry_never_holds_after_a_lost_dispatch() {
+    let plan = tasks("a").with("a", |t| t.retry.never = true);
+    let mut rig = Rig::started(plan.done(), 1);
+    rig.crash(rig.journal.len() - 1);
+    rig.resume(ResumeScope::Unfinished, 1);
+    rig.input(Input::AttemptEnded { attempt: Rig::attempt("a.1"), report: exited(1) });
+    rig.effects();
+    rig.resume(ResumeScope::Unfinished, 1);
+    assert_eq!((rig.effects().as_str(), rig.status()), ("finish", RunStatus::Failed));
+}
+
+/// Handlers do not run again for a DAG that may not start over, nor between two resumes.
+#[test]
+fn a_dag_that_may_not_start_over_stays_closed() {
+    let plan = tasks("a; b; bad; end")
+        .with("a", |t| t.retry.never = true)
+        .with("b", |t| t.optional = true)
+        .section("bad", Section::OnFailure)
+        .section("end", Section::Finally);
+    let mut rig = Rig::started(plan.done(), 1);
+    rig.fails("a");
+    rig.fails("b");
+    rig.ok("bad");
+    for _ in 0..2 {
+        rig.crash(rig.journal.len());
+        rig.resume(ResumeScope::Unfinished, 1);
+        assert_eq!(rig.effects(), "reattach end.1");
+    }
+    assert_eq!(rig.statuses(), "a failed, b failed, bad succeeded, end running");
+}
+
 #[test]
 fn retry_never_holds_back_nothing_that_never_ran() {
     let plan = tasks("a; b").with("b", |t| t.retry.never = true);

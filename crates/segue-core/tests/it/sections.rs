@@ -72,3 +72,20 @@ fn a_handler_left_from_before_ends_by_itself() {
     rig.ok_of("bad.1");
     assert_eq!(rig.status(), RunStatus::Succeeded);
 }
+
+/// Such a handler is not tried again when the DAG has ended the other way.
+#[test]
+fn a_handler_left_from_before_is_not_tried_again() {
+    let plan = tasks("a; bad").section("bad", Section::OnFailure);
+    let mut rig = Rig::started(plan.with("bad", |t| t.retry.attempts = 2).done(), 1);
+    rig.fails("a");
+    rig.crash(rig.journal.len());
+    rig.resume(segue_core::ResumeScope::Unfinished, 2);
+    rig.input(segue_core::Input::Reattached { attempt: Rig::attempt("bad.1") });
+    rig.ok_of("a.2");
+    let failed = crate::plans::exited(1);
+    rig.input(segue_core::Input::AttemptEnded { attempt: Rig::attempt("bad.1"), report: failed });
+    rig.wait(60_000);
+    assert_eq!(rig.statuses(), "a succeeded, bad skipped");
+    assert_eq!(rig.status(), RunStatus::Succeeded);
+}

@@ -169,6 +169,7 @@ impl History {
     fn quiet(&mut self) -> bool {
         if self.world.over() {
             assert!(self.world.finished, "the engine was not told that the run has ended");
+            assert_eq!(self.world.dead_grants(), [""; 0], "an ended run holds on to grants");
             return self.after_the_end();
         }
         self.world.check_stopped();

@@ -175,6 +175,21 @@ fn the_timeout_bounds_what_runs_after_a_cancel() {
     assert_ne!(rig.status(), RunStatus::Running);
 }
 
+/// What would start only to be stopped does not start.
+#[test]
+fn nothing_starts_after_the_timeout() {
+    let plan = tasks("a; end")
+        .plan(|plan| plan.limits.timeout = Millis(60_000))
+        .section("end", Section::Finally);
+    let mut rig = Rig::started(plan.done(), 1);
+    rig.stop(StopReason::Cancelled, false);
+    rig.effects();
+    rig.now = rig.now + Millis(60_000);
+    rig.stopped("a", StopReason::Cancelled);
+    assert_eq!(rig.effects(), "finish");
+    assert_eq!(rig.statuses(), "a cancelled, end cancelled");
+}
+
 /// A stop that comes while an attempt's fate is unknown reaches it once it is known.
 #[test]
 fn a_stop_reaches_doubtful_attempts() {
