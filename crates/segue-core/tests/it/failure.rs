@@ -137,11 +137,14 @@ fn retry_never_means_once() {
 /// Stopped from outside, an attempt uses no try: the task goes on as if nothing had been.
 #[test]
 fn a_shutdown_from_outside_and_parking_use_no_try() {
-    let mut rig = Rig::started(tasks("a").done(), 1);
+    let plan = tasks("a").with("a", |t| t.retry.attempts = 2);
+    let mut rig = Rig::started(plan.done(), 1);
     rig.stopped("a", segue_core::StopReason::Shutdown);
     rig.end("a", report(Outcome::Parked, Some(FailureClass::Lost)));
+    rig.fails("a");
+    rig.wait(5000);
     rig.ok("a");
-    assert_eq!(rig.order(), "a.1 a.2 a.3");
+    assert_eq!(rig.order(), "a.1 a.2 a.3 a.4");
     assert_eq!(rig.status(), RunStatus::Succeeded);
 }
 
