@@ -325,7 +325,7 @@ pub(crate) fn logs(matches: &ArgMatches) -> CommandResult {
             }
         }
         tailer.pump();
-        if !matches.get_flag("follow") || ended || !locked {
+        if !matches.get_flag("follow") || ended || !locked || tailer.is_closed() {
             tailer.finish();
             return Ok(exit::SUCCESS);
         }
