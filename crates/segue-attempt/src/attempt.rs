@@ -13,11 +13,8 @@ use segue_supervisor as sup;
 use crate::collect::{collect, report_of};
 use crate::gates::{files_gate, is_score, schema_gate, verify_finding};
 use crate::prepare::{Prepared, RunContext, prepare, results_dir, text};
-use crate::process::{Fate, Processes};
+use crate::process::{BESIDE_SHIFT, Fate, Processes};
 use crate::result::tail_text;
-
-/// Where a verify script's number lies above its attempt's, by gate.
-const VERIFY_SHIFT: u32 = 48;
 
 /// How much of a verify script's output is looked at.
 const VERIFY_BYTES_MAX: u64 = 4 << 20;
@@ -89,6 +86,10 @@ impl Runner {
 
     /// Runs an attempt to its end. Dropping the future leaves the process to its keeper.
     pub async fn run(&self, order: AttemptOrder) -> AttemptReport {
+        if let Some(reason) = self.asked_to_stop(order.number) {
+            // The stop was faster than the start.
+            return cancelled(reason);
+        }
         let prepared = match self.prepare(&order) {
             Ok(prepared) => prepared,
             Err(report) => return *report,
@@ -147,8 +148,11 @@ impl Runner {
             StopReason::FailFast => sup::StopReason::Superseded,
             StopReason::Cancelled | StopReason::RunTimeout => sup::StopReason::Cancelled,
         };
-        let mask = (1 << VERIFY_SHIFT) - 1;
-        self.processes.stop(|process| process & mask == number, told, at_once);
+        self.processes.stop(number, told, at_once);
+    }
+
+    fn asked_to_stop(&self, number: Seq) -> Option<StopReason> {
+        self.stopped.borrow().get(&number).copied()
     }
 
     fn prepare(&self, order: &AttemptOrder) -> Result<Prepared, Box<AttemptReport>> {
@@ -167,9 +171,9 @@ impl Runner {
         let task = &self.plan.tasks[order.index];
         let mut report = report_of(task, &prepared, &ended);
         if let (Outcome::Cancelled { reason }, Some(told)) =
-            (&mut report.outcome, self.stopped.borrow().get(&order.number))
+            (&mut report.outcome, self.asked_to_stop(order.number))
         {
-            *reason = *told;
+            *reason = told;
         }
         if report.class.is_some() && !task.result_wanted
             || report.class.is_none() && !leaves_something(task, &prepared)
@@ -217,8 +221,7 @@ impl Runner {
             };
             let logs = start.attempt_dir.clone();
             let ended = self.run_or_adopt(start).await;
-            if let (Some(reason), Ok(ended)) =
-                (self.stopped.borrow().get(&order.number).copied(), &ended)
+            if let (Some(reason), Ok(ended)) = (self.asked_to_stop(order.number), &ended)
                 && matches!(ended.outcome, sup::Outcome::Cancelled { .. })
             {
                 report.outcome = Outcome::Cancelled { reason };
@@ -283,7 +286,7 @@ fn verify_start(
         text("gates.verify", script, Mode::Shell, &prepared.scope).map_err(|error| error.0)?;
     let mut start = prepared.start.clone();
     let place = u64::try_from(place).unwrap_or(0) + 1;
-    start.number |= place << VERIFY_SHIFT;
+    start.number |= place << BESIDE_SHIFT;
     start.label = format!("{}.verify-{place}", start.label);
     start.attempt_dir = prepared.attempt_dir.join(format!("verify-{place}"));
     start.argv = prepared.shell.iter().chain([&script]).map(Into::into).collect();
@@ -339,6 +342,11 @@ fn outcome_of(ended: &sup::Ended) -> Outcome {
 
 fn lost() -> AttemptReport {
     AttemptReport::bare(Outcome::Lost, Some(FailureClass::Lost), Teardown::None)
+}
+
+fn cancelled(reason: StopReason) -> AttemptReport {
+    let class = Some(FailureClass::Cancelled);
+    AttemptReport::bare(Outcome::Cancelled { reason }, class, Teardown::None)
 }
 
 fn not_started(kind: &str, message: String) -> AttemptReport {

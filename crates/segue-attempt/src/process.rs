@@ -30,6 +30,16 @@ struct Inner {
     requests: RefCell<Option<mpsc::UnboundedSender<sup::Request>>>,
     waiting: RefCell<BTreeMap<u64, oneshot::Sender<Answer>>>,
     watched: RefCell<BTreeMap<u64, Rc<AsyncFd<Watched>>>>,
+    /// Attempts that were to be stopped: what is found or started of them later is, too.
+    stops: RefCell<BTreeMap<u64, (sup::StopMode, sup::StopReason)>>,
+}
+
+/// Where a number of its own lies above its attempt's number, for a process beside the program.
+pub(crate) const BESIDE_SHIFT: u32 = 48;
+
+/// The attempt that a process belongs to.
+const fn attempt_of(number: u64) -> u64 {
+    number & ((1 << BESIDE_SHIFT) - 1)
 }
 
 #[derive(Debug)]
@@ -63,6 +73,7 @@ impl Processes {
             requests: RefCell::new(None),
             waiting: RefCell::new(BTreeMap::new()),
             watched: RefCell::new(BTreeMap::new()),
+            stops: RefCell::new(BTreeMap::new()),
         }))
     }
 
@@ -98,6 +109,9 @@ impl Processes {
             self.0.waiting.borrow_mut().remove(&number);
             return Err(error);
         }
+        if let Some((mode, reason)) = self.asked_to_stop(number) {
+            self.send_stop(number, mode, reason);
+        }
         Ok(answered.await.unwrap_or(Answer::SupervisorGone))
     }
 
@@ -126,19 +140,30 @@ impl Processes {
         Ok(())
     }
 
-    /// Stops a process and whatever was started for the same attempt.
-    pub fn stop(&self, belongs: impl Fn(u64) -> bool, reason: sup::StopReason, at_once: bool) {
+    /// Stops all processes of an attempt, also those that are only found or started later.
+    pub fn stop(&self, attempt: u64, reason: sup::StopReason, at_once: bool) {
         let mode = if at_once { sup::StopMode::AtOnce } else { sup::StopMode::Graceful };
-        for (_, watched) in self.0.watched.borrow().iter().filter(|(n, _)| belongs(**n)) {
+        self.0.stops.borrow_mut().insert(attempt, (mode, reason));
+        let watched = self.0.watched.borrow();
+        for (_, watched) in watched.iter().filter(|(n, _)| attempt_of(**n) == attempt) {
             // A keeper that is gone has ended its attempt.
             let _ = watched.get_ref().stop(mode, reason);
         }
         let started: Vec<u64> = self.0.waiting.borrow().keys().copied().collect();
-        for number in started.into_iter().filter(|number| belongs(*number)) {
-            let run_dir = self.0.run_dir.clone();
-            // A supervisor that is gone leaves its attempts to the records.
-            let _ = self.send(sup::Request::Stop { run_dir, number, mode, reason });
+        for number in started.into_iter().filter(|number| attempt_of(*number) == attempt) {
+            self.send_stop(number, mode, reason);
         }
+    }
+
+    fn send_stop(&self, number: u64, mode: sup::StopMode, reason: sup::StopReason) {
+        let run_dir = self.0.run_dir.clone();
+        // A supervisor that is gone leaves its attempts to the records.
+        let _ = self.send(sup::Request::Stop { run_dir, number, mode, reason });
+    }
+
+    /// How the process's attempt was to be stopped, if it was.
+    fn asked_to_stop(&self, number: u64) -> Option<(sup::StopMode, sup::StopReason)> {
+        self.0.stops.borrow().get(&attempt_of(number)).copied()
     }
 
     /// Finds out what became of a process by its records.
@@ -153,6 +178,10 @@ impl Processes {
             Found::Ended(ended) => Fate::Ended(Box::new(ended)),
             Found::Running(watched) => {
                 let watched = Rc::new(async_fd(watched)?);
+                if let Some((mode, reason)) = self.asked_to_stop(number) {
+                    // A keeper that is gone has ended its attempt.
+                    let _ = watched.get_ref().stop(mode, reason);
+                }
                 self.0.watched.borrow_mut().insert(number, watched);
                 Fate::Running
             }

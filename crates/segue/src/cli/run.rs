@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 use segue_core::{RunId, RunView};
@@ -14,6 +15,9 @@ use super::execute::{self, Ended};
 use super::faces::{self, Output, Show};
 use super::load::{self, Loaded};
 use super::{args, print_error, print_line, show_plan, store};
+
+/// How long a detached run's engine may take to begin.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// `segue run FILE`.
 pub(crate) fn run(matches: &ArgMatches) -> CommandResult {
@@ -83,8 +87,10 @@ fn runnable(matches: &ArgMatches) -> CommandResult<Loaded> {
 
 fn detach(store: &Store, loaded: &Loaded, request: segue_core::RunRequest) -> CommandResult {
     let created = execute::create(store, loaded, request)?;
-    let log = store.run_dir(&created.run).join("engine.log");
-    let log = std::fs::File::create(log)?;
+    let dir = store.run_dir(&created.run);
+    let log = std::fs::File::create(dir.join("engine.log"))?;
+    let changes = segue_engine::Changes::new()?;
+    changes.add(&dir)?;
     let child = Command::new("/proc/self/exe")
         .args([args::ENGINE_VERB, created.run.as_str()])
         .env("SEGUE_HOME", store.root())
@@ -93,7 +99,17 @@ fn detach(store: &Store, loaded: &Loaded, request: segue_core::RunRequest) -> Co
         .stderr(log)
         .process_group(0)
         .spawn();
-    child.map_err(|error| CommandError::internal(&error))?;
+    let mut engine = child.map_err(|error| CommandError::internal(&error))?;
+    // Whoever follows the run finds it under way: its journal begins under its lock.
+    let until = Instant::now() + BEGIN_PATIENCE;
+    while !std::fs::metadata(dir.join("events.jsonl")).is_ok_and(|journal| journal.len() > 0) {
+        if engine.try_wait()?.is_some() || Instant::now() > until {
+            let why = std::fs::read_to_string(dir.join("engine.log")).unwrap_or_default();
+            let error = std::io::Error::other(format!("its engine did not begin: {}", why.trim()));
+            return Err(CommandError::internal(&error));
+        }
+        changes.wait(Duration::from_millis(100));
+    }
     print_line(created.run.as_str());
     print_error(&format!("follow it with `segue events {} -f`\n", created.run));
     Ok(exit::SUCCESS)

@@ -1,0 +1,4 @@
+//! The real `segue` binary on real processes, in temporary folders: what a user would see.
+
+mod cli;
+mod lab;
