@@ -21,9 +21,9 @@
 //! interrupt, TERM to the whole tree, KILL when the grace is over – and KILL is a loop: list
 //! the tree, STOP what is new until a listing shows nothing new, KILL all, wait; what forks
 //! faster than one pass is caught by a later one, for what is stopped forks no more. What
-//! outlives its program has 50 ms to end by itself and is a straggler after that. KILL that has
-//! not emptied the tree in two seconds is given up as `Unverified`, and that keeper is not used
-//! again.
+//! outlives its program has 100 ms to end by itself and is a straggler after that. KILL that for
+//! two seconds met nothing new, or went on for ten, and has not emptied the tree is given up as
+//! `Unverified`, and that keeper is not used again.
 //!
 //! **Output needs no end of file.** The keeper holds the writing ends of both pipes, too. It
 //! moves what comes until the tree is empty, then what is left; a pipe held open by something

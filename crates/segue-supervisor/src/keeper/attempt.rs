@@ -136,6 +136,8 @@ impl Spawned {
 impl Attempt<'_> {
     /// Runs until the tree is empty, or the kernel does not let it become so.
     fn watch(&mut self) -> Teardown {
+        // A stop, or the news that the engine is gone, may have been read with the start.
+        self.take_orders();
         loop {
             if self.reap() {
                 return self.ladder.verified(self.program);
@@ -252,13 +254,22 @@ impl Attempt<'_> {
         self.send_spawned_if_due();
     }
 
+    /// Takes what was said on the terminal, up to a bound; true if there was anything.
     fn pump_terminal(&mut self) -> bool {
+        const READS_MAX: usize = 64;
         let Some((master, _)) = &mut self.terminal else { return false };
-        let waiting = sys::bytes_waiting(master.as_fd()).unwrap_or(0);
-        let mut bytes = vec![0; waiting];
-        let count = master.read(&mut bytes).unwrap_or(0);
-        self.stderr.take(&bytes[..count]);
-        count > 0
+        let mut bytes = [0; 4 << 10];
+        let mut has_output = false;
+        for _ in 0..READS_MAX {
+            // By reading, not by asking how much there is: see `sys::pseudo_terminal`.
+            let count = master.read(&mut bytes).unwrap_or(0);
+            if count == 0 {
+                break;
+            }
+            self.stderr.take(&bytes[..count]);
+            has_output = true;
+        }
+        has_output
     }
 
     fn take_signals(&mut self) {

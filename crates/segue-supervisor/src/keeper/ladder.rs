@@ -12,9 +12,12 @@ use crate::{sys, tree};
 
 /// What outlives the program may end by itself this long (`tee` behind it, a flush): only then it
 /// is a straggler.
-const SETTLE_MS: u64 = 50;
-/// How long KILL may take before the teardown counts as unverified.
+const SETTLE_MS: u64 = 100;
+/// How long KILL may go on without meeting a process it has not met before; then the teardown
+/// counts as unverified.
 const KILL_MS_MAX: u64 = 2_000;
+/// How long it may take whatever it meets.
+const KILL_TOTAL_MS_MAX: u64 = 10_000;
 /// Longest pause between two passes of KILL that brought no news.
 const KILL_PAUSE_MS_MAX: u64 = 32;
 
@@ -28,7 +31,7 @@ enum Phase {
     /// The program is gone and others are not.
     Settling { until: u64 },
     /// Everything is being killed.
-    Killing { until: u64, pause_ms: u64 },
+    Killing { until: u64, at_last: u64, pause_ms: u64 },
 }
 
 /// What a step down the ladder did.
@@ -102,10 +105,13 @@ impl Ladder {
             }
             _ => {}
         }
-        let Phase::Killing { until, pause_ms } = self.phase else { return Step::Waited };
+        let Phase::Killing { until, at_last, pause_ms } = self.phase else { return Step::Waited };
+        let met = self.killed.len();
         tree::kill_pass(&is_left(&start.leave), &mut self.killed);
+        let until = if self.killed.len() > met { now + KILL_MS_MAX } else { until };
+        let until = until.min(at_last);
         let pause_ms = (pause_ms * 2).min(KILL_PAUSE_MS_MAX);
-        self.phase = Phase::Killing { until, pause_ms };
+        self.phase = Phase::Killing { until, at_last, pause_ms };
         Step::Killed { is_last: now >= until }
     }
 
@@ -114,7 +120,7 @@ impl Ladder {
         match self.phase {
             Phase::Running => None,
             Phase::Asked { until, .. } | Phase::Settling { until } => Some(until),
-            Phase::Killing { until, pause_ms } => Some(until.min(now + pause_ms)),
+            Phase::Killing { until, pause_ms, .. } => Some(until.min(now + pause_ms)),
         }
     }
 
@@ -127,7 +133,7 @@ impl Ladder {
 }
 
 fn killing(now: u64) -> Phase {
-    Phase::Killing { until: now + KILL_MS_MAX, pause_ms: 1 }
+    Phase::Killing { until: now + KILL_MS_MAX, at_last: now + KILL_TOTAL_MS_MAX, pause_ms: 1 }
 }
 
 /// The processes below this one that `leave` does not name.

@@ -214,8 +214,9 @@ impl Stream {
         }
     }
 
-    /// The tree is gone: takes what is left in the pipe and closes the log.
-    pub(super) fn finish(mut self, buffer: &mut Vec<u8>) -> Finished {
+    /// The tree is gone: takes what is left in the pipe, and what was held back. To be called
+    /// once; descriptors are closed with the stream, which can wait till after the report.
+    pub(super) fn finish(&mut self, buffer: &mut Vec<u8>) -> Finished {
         // Whoever got hold of the pipe outside the tree may write on: what is there now, and a
         // bounded while.
         const PUMPS_MAX: usize = 64;
@@ -239,7 +240,7 @@ impl Stream {
             self.write(front);
             self.write(back);
         }
-        Finished { bytes: self.bytes, omitted: self.omitted, error: self.error }
+        Finished { bytes: self.bytes, omitted: self.omitted, error: self.error.take() }
     }
 }
 

@@ -231,12 +231,13 @@ impl Supervisor {
                 self.tell_frame(frame.bytes());
             }
             Kind::Ended | Kind::StartRefused | Kind::Rejected => {
+                // First the news, which the engine answers with the next start.
+                self.tell_frame(frame.bytes());
                 if let Some(run_dir) = self.pool.mark_recorded(pid) {
                     self.runs.recorded(&run_dir);
                 }
                 let is_orphaned = self.engine.is_none();
                 self.pool.release(pid, is_orphaned || self.is_leaving);
-                self.tell_frame(frame.bytes());
             }
             Kind::Retiring => {
                 let pids = frame.fields().list(crate::wire::Fields::u32).unwrap_or_default();

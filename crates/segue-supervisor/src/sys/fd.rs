@@ -69,11 +69,14 @@ pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
     Ok(OwnedFd::from(file))
 }
 
-/// A pseudo-terminal without echo: the master and the terminal.
+/// A pseudo-terminal without echo: the master, which never waits, and the terminal.
+///
+/// What was written to the terminal reaches the master a moment later, by a thread of the kernel:
+/// only a read that answers `WouldBlock` says that nothing is on its way.
 pub(crate) fn pseudo_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: posix_openpt has no preconditions.
-    let master = own(check(unsafe { libc::posix_openpt(flags) })?);
+    let master = own(check(unsafe { libc::posix_openpt(flags | libc::O_NONBLOCK) })?);
     let unlocked: libc::c_int = 0;
     // SAFETY: the pointer is to a live integer, as the request wants.
     check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) })?;

@@ -18,14 +18,14 @@ fn silence_without_work_is_a_stall_and_work_is_not() {
 
     // Silent but busy in a grandchild: only its own timeout ends it.
     let mut start = bench.shell("sh -c '\"$TESTEE\" spin; :'; :");
-    start.limits.stall_ms = Some(300);
-    start.limits.timeout_ms = Some(1_500);
+    start.limits.stall_ms = Some(1_000);
+    start.limits.timeout_ms = Some(2_500);
     let ended = bench.run(start);
     assert_eq!(ended.outcome, Outcome::TimedOut { limit: TimeLimit::Total });
 
     // Idle but talking.
-    let mut start = bench.shell("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done");
-    start.limits.stall_ms = Some(500);
+    let mut start = bench.shell("for i in 1 2 3 4 5 6; do echo $i; sleep 0.2; done");
+    start.limits.stall_ms = Some(1_000);
     assert_exited(&bench.run(start), 0);
 }
 
