@@ -176,6 +176,30 @@ fn a_supervisor_that_does_not_let_go_is_killed_and_its_starts_never_happen() {
 }
 
 #[test]
+fn a_start_that_a_keeper_has_not_recorded_dies_with_the_supervisor() {
+    let mut bench = Bench::new();
+    let first = bench.shell("exit 0");
+    bench.run(first);
+    let keeper = super::support::children(bench.client.pid())[0];
+    kill(keeper, libc::SIGSTOP);
+    let start = bench.shell("echo x > ran");
+    let number = start.number;
+    bench.send(&Request::Start(Box::new(start)));
+    // Answers come in order, so the start was handed over when another run is open.
+    let other = tempfile::tempdir().expect("a folder");
+    bench.send(&Request::OpenRun { run_dir: other.path().to_owned() });
+    assert!(matches!(bench.next(), Report::RunOpened { .. }));
+    kill(bench.client.pid(), libc::SIGKILL);
+    let found = adopt(bench.dir(), &[number]).pop();
+    assert!(matches!(found, Some(Found::NeverStarted)), "{found:?}");
+    kill(keeper, libc::SIGCONT);
+    await_that("the keeper's end", || (!is_alive(keeper)).then_some(()));
+    assert!(!bench.dir().join("ran").exists(), "its adopter was told that it never started");
+    let found = adoption::find(bench.dir(), number).expect("records");
+    assert!(matches!(found, Found::NeverStarted), "{found:?}");
+}
+
+#[test]
 fn a_supervisor_is_killed_at_any_moment_and_no_start_happens_twice() {
     for round in 0..20 {
         let dir = tempfile::tempdir().expect("a folder");
