@@ -11,6 +11,7 @@ use segue_supervisor::{Client, Launch, Outcome, Report, Request, StopMode, StopR
 
 use super::support::{
     Bench, CLEAN, PATIENCE, TESTEE, await_that, is_alive, is_readable, kill, lock, pid_in,
+    with_variable,
 };
 
 /// An engine in a process of its own, to be killed.
@@ -231,6 +232,59 @@ fn a_supervisor_is_killed_at_any_moment_and_no_start_happens_twice() {
             assert!(!dir.path().join(format!("twice-{number}")).exists());
         }
         drop(lock);
+    }
+}
+
+#[test]
+fn whoever_is_killed_with_the_engine_every_attempt_is_accounted_for() {
+    for round in 0..24 {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut engine = Engine::start(dir.path(), "plain", 12, ONCE);
+        let spawned = engine.hear_spawned(round / 4 * 2 + 1);
+        let keeper = spawned.last().expect("one at least").2;
+        let (with_supervisor, with_keeper) = (round % 2 == 1, round % 4 >= 2);
+        if round % 8 >= 4 {
+            engine.kill();
+        }
+        if with_supervisor {
+            kill(engine.supervisor, libc::SIGKILL);
+        }
+        if with_keeper && is_alive(keeper) {
+            kill(keeper, libc::SIGKILL);
+        }
+        engine.kill();
+        check_all_accounted_for(dir.path(), 12, usize::from(with_keeper));
+    }
+}
+
+/// Adopts the run, waits for what runs, sweeps what is lost; then nothing is unexplained, and no
+/// more is lost than may be.
+#[track_caller]
+fn check_all_accounted_for(run_dir: &Path, count: u64, lost_max: usize) {
+    let numbers: Vec<u64> = (1..=count).collect();
+    let (mut never, mut lost) = (Vec::new(), 0);
+    for (number, mut found) in numbers.iter().zip(adopt(run_dir, &numbers)) {
+        if let Found::Running(watched) = &found {
+            assert!(is_readable(watched.as_raw_fd(), PATIENCE), "{number} runs on");
+            found = adoption::find(run_dir, *number).expect("records");
+        }
+        match found {
+            Found::NeverStarted => never.push(*number),
+            Found::Running(watched) => panic!("{number} runs without a keeper: {watched:?}"),
+            Found::Ended(ended) => lost += usize::from(ended.outcome == Outcome::Lost),
+            Found::Lost { token, .. } => {
+                let _ = adoption::sweep(&token);
+                lost += 1;
+            }
+        }
+    }
+    assert!(lost <= lost_max, "{lost} lost");
+    for number in numbers {
+        let has_run = run_dir.join(format!("ran-{number}")).exists();
+        assert!(!(has_run && never.contains(&number)), "{number} ran without a record");
+        assert!(!run_dir.join(format!("twice-{number}")).exists());
+        let variable = format!("SEGUE_ATTEMPT_TOKEN={}-{number}", run_dir.display());
+        await_that("an empty tree", || with_variable(&variable).is_empty().then_some(()));
     }
 }
 

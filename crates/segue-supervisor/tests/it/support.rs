@@ -162,15 +162,18 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
-/// The living processes that have this variable in their environment: what an attempt left, found
-/// by other means than the keeper's.
+/// The living processes of an attempt, found by other means than the keeper's.
 pub(crate) fn marked(marker: &str) -> Vec<u32> {
+    with_variable(&format!("{MARKER}={marker}"))
+}
+
+/// The living processes that have this in their environment.
+pub(crate) fn with_variable(variable: &str) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").expect("it is there").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let has_it = |pid: &u32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let is_it = |variable: &[u8]| variable == format!("{MARKER}={marker}").as_bytes();
-        environment.split(|byte| *byte == 0).any(is_it)
+        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
     };
     pids.filter(has_it).filter(|pid| is_alive(*pid)).collect()
 }
