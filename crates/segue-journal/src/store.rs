@@ -168,12 +168,22 @@ impl Store {
         plan: &Plan,
     ) -> Result<RunDir, StoreError> {
         let path = self.run_dir(run);
-        if !disk::create_dir(&path)? {
+        // Under a name that no run has, so that an engine killed in here leaves no half a run.
+        let draft = self.runs_dir().join(format!(".new-{run}"));
+        if path.exists() || !disk::create_dir(&draft)? {
             return Err(StoreError::RunExists { run: run.clone() });
         }
-        if let Err(error) = fill_run(&path, run, inputs, plan) {
-            // A folder that cannot be removed shows up in `list` as a run without a journal.
-            let _ = fs::remove_dir_all(&path);
+        let filled = fill_run(&draft, run, inputs, plan);
+        let named = filled.and_then(|()| match fs::rename(&draft, &path) {
+            // A run's folder is never empty, so that none is replaced.
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+                Err(StoreError::RunExists { run: run.clone() })
+            }
+            result => Ok(result.map_err(IoError::at("create", &path))?),
+        });
+        if let Err(error) = named {
+            // A draft that cannot be removed is in nobody's way.
+            let _ = fs::remove_dir_all(&draft);
             return Err(error);
         }
         disk::sync_dir(&self.runs_dir())?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use segue_core::{Event, Input, Plan, Resume, RunId, RunRequest, RunStatus, RunView, StopReason};
 use segue_engine::{Observer, RunContext, Session, inherited_environment, wall_now};
-use segue_journal::{Store, StoreError, write_atomic};
+use segue_journal::{Store, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -18,6 +18,9 @@ use super::load::{Loaded, repository};
 
 /// Segue's version, as events and files carry it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The name of the run's first event among its inputs.
+const STARTED_NAME: &str = "started.json";
 
 /// How often a fresh run id is tried; two ids differ by 40 random bits.
 const ID_TRIES: u32 = 20;
@@ -41,22 +44,25 @@ pub(crate) fn create(
         let now = wall_now();
         let run = RunId::new(loaded.workflow.name(), now, random());
         let plan = loaded.plan(&request, run.as_str(), now)?;
-        match store.create_run(&run, &loaded.inputs(), &plan) {
-            Err(StoreError::RunExists { .. }) => continue,
-            result => result?,
-        };
         let slots = slots(&request, &plan, &hardware)?;
         let started = Event::RunStarted {
             run: run.clone(),
             workflow: plan.workflow.clone(),
             digest: plan.digest.clone(),
-            request,
+            request: request.clone(),
             slots,
             segue: VERSION.to_owned(),
-            hardware,
+            hardware: hardware.clone(),
         };
-        let path = store.run_dir(&run).join("inputs/started.json");
-        write_atomic(&path, &serde_json::to_vec(&started).unwrap_or_default())?;
+        let mut inputs = loaded.inputs();
+        inputs.push((
+            STARTED_NAME.to_owned(),
+            serde_json::to_vec(&started).map_err(|error| CommandError::internal(&error))?,
+        ));
+        match store.create_run(&run, &inputs, &plan) {
+            Err(StoreError::RunExists { .. }) => continue,
+            result => result?,
+        };
         return Ok(Created { run, plan, started });
     }
     Err(CommandError::locked(format!("no free run id in {ID_TRIES} tries")))
@@ -66,7 +72,7 @@ pub(crate) fn create(
 pub(crate) fn created(store: &Store, run: RunId) -> CommandResult<Created> {
     let dir = store.run_dir(&run);
     let plan = read_json(&dir.join("plan.json"))?;
-    let started = read_json(&dir.join("inputs/started.json"))?;
+    let started = read_json(&dir.join("inputs").join(STARTED_NAME))?;
     Ok(Created { run, plan, started })
 }
 

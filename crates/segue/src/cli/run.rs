@@ -197,6 +197,12 @@ fn farewell(run: &RunId, view: &RunView, ephemeral: bool) -> String {
         RunStatus::Interrupted => {
             text.push_str(&format!("  go on with `segue resume {run}`\n"));
         }
+        RunStatus::Failed if let Some(task) = super::take_up::held(view).first() => {
+            text.push_str(&format!(
+                "  `{task}` may have had its effect; \
+                 `segue retry {run} --from {task}` starts it again\n"
+            ));
+        }
         RunStatus::Failed | RunStatus::Cancelled => {
             text.push_str(&format!(
                 "  look with `segue logs {run}`, go on with `segue resume {run}`\n"

@@ -62,7 +62,7 @@ pub(crate) fn seen(store: &Store, run: &segue_core::RunId) -> CommandResult<RunV
 }
 
 /// Tasks that may have had their effect and are only started again by name.
-fn held(view: &RunView) -> Vec<String> {
+pub(crate) fn held(view: &RunView) -> Vec<String> {
     let tasks = view.tasks().filter(|view| {
         view.task.retry.never
             && view.entry.attempts > 0

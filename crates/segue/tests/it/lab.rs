@@ -147,7 +147,11 @@ impl Lab {
     /// The folders of all runs, oldest first.
     pub(crate) fn runs(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.store().join("runs")).into_iter().flatten();
-        let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        // A folder under a hidden name is still being made.
+        let named =
+            |entry: &std::fs::DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
+        let mut folders: Vec<PathBuf> =
+            entries.flatten().filter(named).map(|entry| entry.path()).collect();
         folders.sort_by_key(|folder| {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             name.rsplit('-').next().unwrap_or_default().to_owned()

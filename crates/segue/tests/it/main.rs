@@ -1,4 +1,5 @@
 //! The real `segue` binary on real processes, in temporary folders: what a user would see.
 
+mod adoption;
 mod cli;
 mod lab;
