@@ -186,10 +186,15 @@ fn duration_text(seconds: f64) -> String {
     Millis((seconds * 1000.0) as u64).to_string()
 }
 
-/// A value in running text: strings as they are, compound values as JSON.
+/// A value in running text: strings and numbers as they are, all else as JSON, so that a program
+/// reads `true` and not `True`.
 fn plain_text(value: &minijinja::Value) -> Result<String, Error> {
     match value.kind() {
-        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => serde_json::to_string(value)
+        ValueKind::Map
+        | ValueKind::Seq
+        | ValueKind::Iterable
+        | ValueKind::Bool
+        | ValueKind::None => serde_json::to_string(value)
             .map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string())),
         _ => Ok(value.to_string()),
     }
@@ -256,6 +261,7 @@ mod tests {
         check("say {{ params.topic }}", Mode::Text, r#"say it's "odd"; rm -rf /"#);
         check("say {{ params.n }} {{ params.list }}", Mode::Shell, "say 3 'a b' c");
         check("{{ params.list }}", Mode::Text, r#"["a b","c"]"#);
+        check("{{ true }} {{ none }}", Mode::Text, "true null");
         check("say {{ 'a b' | raw }}", Mode::Shell, "say a b");
     }
 

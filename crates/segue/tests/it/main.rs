@@ -2,4 +2,5 @@
 
 mod adoption;
 mod cli;
+mod flow;
 mod lab;
