@@ -1,23 +1,25 @@
 //! One attempt end to end: prepared, run or adopted, collected, checked.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptId, AttemptReport, FailureClass, Finding, Gate, GateCheck, Mode, Outcome, Plan, Seq,
-    StopReason, Task, TaskIndex, Teardown, Timestamp, Value,
+    AttemptId, AttemptReport, FailureClass, FailureList, Finding, Gate, GateCheck, Mode, Outcome,
+    Plan, Seq, StopReason, Task, TaskIndex, Teardown, Timestamp, Value,
 };
 use segue_supervisor as sup;
 
-use crate::collect::{collect, report_of};
-use crate::gates::{files_gate, is_score, schema_gate, verify_finding};
-use crate::prepare::{Prepared, RunContext, prepare, results_dir, text};
-use crate::process::{BESIDE_SHIFT, Fate, Processes};
+use crate::collect::{collect, outcome, report_of};
+use crate::gates::{
+    VERIFY_BYTES_MAX, failing_tests, files_gate, finding, is_score, schema_gate, verify_finding,
+};
+use crate::masking::{mask_words, masker};
+use crate::prepare::{
+    PrepareError, Prepared, RunContext, attempt_dir, make_private_dir, prepare, results_dir, text,
+};
+use crate::process::{BESIDE_SHIFT, Fate, NoEnd, Processes};
 use crate::result::tail_text;
-
-/// How much of a verify script's output is looked at.
-const VERIFY_BYTES_MAX: u64 = 4 << 20;
 
 /// What the driver knows when it orders an attempt.
 #[derive(Clone, Debug)]
@@ -51,7 +53,7 @@ pub enum Reattached {
 #[derive(Debug)]
 pub struct Watch {
     order: AttemptOrder,
-    prepared: Prepared,
+    prepared: Result<Prepared, PrepareError>,
 }
 
 /// Runs attempts of one run. Clones share the same supervisor.
@@ -69,10 +71,7 @@ impl Runner {
     pub fn new(context: Arc<RunContext>, plan: Arc<Plan>, launch: sup::Launch) -> Self {
         let processes = Processes::new(&context.run_dir, launch);
         // If it cannot be made, the first attempt that writes to it fails and says so.
-        let _ = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(results_dir(&context.run_dir));
+        let _ = make_private_dir(&results_dir(&context.run_dir));
         Self { context, plan, processes, stopped: Rc::default() }
     }
 
@@ -92,39 +91,30 @@ impl Runner {
         }
         let prepared = match self.prepare(&order) {
             Ok(prepared) => prepared,
-            Err(report) => return *report,
+            Err(error) => return self.told(not_started("prepare", error.0)),
         };
         match self.processes.run(prepared.start.clone()).await {
-            Ok(ended) => self.conclude(&order, prepared, ended).await,
-            Err(message) => not_started("refused", message),
+            Ok(ended) => self.conclude(&order, Ok(prepared), ended).await,
+            Err(NoEnd::NotStarted(message)) => self.told(not_started("refused", message)),
+            Err(NoEnd::Unknown(why)) => lost(&why),
         }
     }
 
     /// Finds out what became of an attempt.
     pub async fn reattach(&self, order: AttemptOrder) -> Reattached {
-        let fate = match self.processes.find(order.number).await {
-            Ok(fate) => fate,
+        match self.processes.find(order.number).await {
             Err(error) => {
-                let message = format!("its records cannot be read: {error}");
-                let mut report =
-                    AttemptReport::bare(Outcome::Lost, Some(FailureClass::Lost), Teardown::None);
-                report.message = message;
-                return Reattached::Ended(Box::new(report));
+                Reattached::Ended(Box::new(lost(&format!("its records cannot be read: {error}"))))
             }
-        };
-        match fate {
-            Fate::NeverStarted => Reattached::NeverStarted,
-            Fate::Lost => Reattached::Ended(Box::new(lost())),
-            Fate::Running => match self.prepare(&order) {
-                Ok(prepared) => Reattached::Running(Box::new(Watch { order, prepared })),
-                Err(report) => Reattached::Ended(report),
-            },
-            Fate::Ended(ended) => match self.prepare(&order) {
-                Ok(prepared) => {
-                    Reattached::Ended(Box::new(self.conclude(&order, prepared, *ended).await))
-                }
-                Err(report) => Reattached::Ended(report),
-            },
+            Ok(Fate::NeverStarted) => Reattached::NeverStarted,
+            Ok(Fate::Running) => {
+                let prepared = self.prepare(&order);
+                Reattached::Running(Box::new(Watch { order, prepared }))
+            }
+            Ok(Fate::Ended(ended)) => {
+                let prepared = self.prepare(&order);
+                Reattached::Ended(Box::new(self.conclude(&order, prepared, *ended).await))
+            }
         }
     }
 
@@ -132,11 +122,7 @@ impl Runner {
     pub async fn watch(&self, watch: Box<Watch>) -> AttemptReport {
         match self.processes.watch(watch.order.number).await {
             Ok(ended) => self.conclude(&watch.order, watch.prepared, ended).await,
-            Err(error) => {
-                let mut report = lost();
-                report.message = format!("its keeper cannot be watched: {error}");
-                report
-            }
+            Err(error) => lost(&format!("its keeper cannot be watched: {error}")),
         }
     }
 
@@ -155,26 +141,54 @@ impl Runner {
         self.stopped.borrow().get(&number).copied()
     }
 
-    fn prepare(&self, order: &AttemptOrder) -> Result<Prepared, Box<AttemptReport>> {
+    fn prepare(&self, order: &AttemptOrder) -> Result<Prepared, PrepareError> {
         let task = &self.plan.tasks[order.index];
         let scope = order.scope.clone();
         prepare(&self.context, task, &order.attempt, order.number, scope, order.run_deadline)
-            .map_err(|error| Box::new(not_started("prepare", error.0)))
     }
 
+    /// A report as it may be told: without secrets.
+    fn told(&self, mut report: AttemptReport) -> AttemptReport {
+        if let Some(mut masker) = masker(&self.context) {
+            mask_words(&mut masker, &mut report);
+        }
+        report
+    }
+
+    /// The report of an attempt whose end is known. One that an earlier engine started may no
+    /// longer be prepared, for want of a file; then its results are out of reach.
     async fn conclude(
         &self,
         order: &AttemptOrder,
-        prepared: Prepared,
+        prepared: Result<Prepared, PrepareError>,
         ended: sup::Ended,
     ) -> AttemptReport {
         let task = &self.plan.tasks[order.index];
-        let mut report = report_of(task, &prepared, &ended);
+        let mut report = report_of(task, &attempt_dir(&self.context, &order.attempt), &ended);
         if let (Outcome::Cancelled { reason }, Some(told)) =
             (&mut report.outcome, self.asked_to_stop(order.number))
         {
             *reason = told;
         }
+        match prepared {
+            Ok(prepared) => report = self.look_at(order, prepared, report).await,
+            Err(error) if report.class.is_none() => {
+                report.class = Some(FailureClass::Output);
+                report.message = format!("its results cannot be collected: {error}");
+            }
+            Err(_) => {}
+        }
+        self.told(report)
+    }
+
+    /// Collects what an ended attempt left, and asks its gates.
+    async fn look_at(
+        &self,
+        order: &AttemptOrder,
+        prepared: Prepared,
+        mut report: AttemptReport,
+    ) -> AttemptReport {
+        let task = &self.plan.tasks[order.index];
         if report.class.is_some() && !task.result_wanted
             || report.class.is_none() && !leaves_something(task, &prepared)
         {
@@ -184,10 +198,11 @@ impl Runner {
         let (plan, context, index) =
             (Arc::clone(&self.plan), Arc::clone(&self.context), order.index);
         let (kept, since) = (Arc::clone(&prepared), order.task_started_at);
+        let mut bare = report.clone();
         // Reading logs and walking folders may take long; the loop goes on meanwhile.
         let collected = tokio::task::spawn_blocking(move || {
             let task = &plan.tasks[index];
-            let result = collect(task, &kept, &context.run_dir, &context.base_dir, &mut report);
+            let result = collect(task, &kept, &context, &mut report);
             if report.class.is_none() {
                 look(task, &kept, &context, since, result.as_ref(), &mut report);
             }
@@ -196,10 +211,9 @@ impl Runner {
         let mut report = match collected.await {
             Ok(report) => report,
             Err(error) => {
-                let class = Some(FailureClass::Unknown);
-                let mut report = AttemptReport::bare(outcome_of(&ended), class, Teardown::None);
-                report.message = format!("its results could not be collected: {error}");
-                return report;
+                bare.class = Some(FailureClass::Unknown);
+                bare.message = format!("its results could not be collected: {error}");
+                return bare;
             }
         };
         if report.class.is_none() {
@@ -208,14 +222,19 @@ impl Runner {
         report
     }
 
-    async fn verify(&self, order: &AttemptOrder, prepared: &Prepared, report: &mut AttemptReport) {
+    async fn verify(
+        &self,
+        order: &AttemptOrder,
+        prepared: &Arc<Prepared>,
+        report: &mut AttemptReport,
+    ) {
         let task = &self.plan.tasks[order.index];
         for (place, gate) in task.gates.iter().enumerate() {
             let GateCheck::Verify { script, failures, timeout } = &gate.check else { continue };
             let start = match verify_start(prepared, script, place, timeout.0) {
                 Ok(start) => start,
                 Err(message) => {
-                    push(report, crate::gates::finding(gate, "verify", false, message));
+                    push(report, finding(gate, "verify", false, message));
                     continue;
                 }
             };
@@ -229,7 +248,8 @@ impl Runner {
                 report.message = report.outcome.to_string();
                 return;
             }
-            push(report, judge(gate, failures.as_ref(), ended, &logs, prepared).await);
+            let (prepared, context) = (Arc::clone(prepared), Arc::clone(&self.context));
+            push(report, judge(gate, failures.clone(), ended, logs, prepared, context).await);
         }
     }
 
@@ -237,43 +257,37 @@ impl Runner {
         match self.processes.find(start.number).await.map_err(|error| error.to_string())? {
             Fate::Ended(ended) => Ok(*ended),
             Fate::Running => self.processes.watch(start.number).await.map_err(|e| e.to_string()),
-            Fate::NeverStarted => self.processes.run(start).await,
-            Fate::Lost => Err("was lost".to_owned()),
+            Fate::NeverStarted => self.processes.run(start).await.map_err(|e| e.to_string()),
         }
     }
 }
 
 async fn judge(
     gate: &Gate,
-    failures: Option<&segue_core::FailureList>,
+    failures: Option<FailureList>,
     ended: Result<sup::Ended, String>,
-    logs: &std::path::Path,
-    prepared: &Prepared,
+    logs: PathBuf,
+    prepared: Arc<Prepared>,
+    context: Arc<RunContext>,
 ) -> Finding {
     let ended = match ended {
         Ok(ended) => ended,
         Err(why) => {
             let detail = format!("the script could not be run: {why}");
-            return crate::gates::finding(gate, "verify", false, detail);
+            return finding(gate, "verify", false, detail);
         }
     };
     let passed = matches!(ended.outcome, sup::Outcome::Exited { code: 0 });
-    let told = outcome_of(&ended).to_string();
-    let (gate, failures) = (gate.clone(), failures.cloned());
-    let (logs, cwd) = (logs.to_owned(), prepared.cwd.clone());
+    let told = outcome(&ended.outcome).to_string();
+    let judged = gate.clone();
     let read = tokio::task::spawn_blocking(move || {
-        let output = tail_text(&logs.join("stdout.log"), VERIFY_BYTES_MAX).unwrap_or_default();
-        let errors = tail_text(&logs.join("stderr.log"), VERIFY_BYTES_MAX).unwrap_or_default();
-        let output = format!("{output}{errors}");
-        verify_finding(&gate, failures.as_ref(), &told, passed, &output, &cwd)
+        let read = |name: &str| tail_text(&logs.join(name), VERIFY_BYTES_MAX).unwrap_or_default();
+        let output = format!("{}{}", read("stdout.log"), read("stderr.log"));
+        let failures = failures.as_ref().filter(|_| !passed);
+        let failing = failing_tests(failures, &output, &prepared, &context);
+        verify_finding(&judged, &told, passed, &output, failing)
     });
-    read.await.unwrap_or_else(|error| Finding {
-        gate: "verify".to_owned(),
-        passed: false,
-        detail: error.to_string(),
-        value: None,
-        feedback: false,
-    })
+    read.await.unwrap_or_else(|error| finding(gate, "verify", false, error.to_string()))
 }
 
 fn verify_start(
@@ -336,12 +350,12 @@ fn leaves_something(task: &Task, prepared: &Prepared) -> bool {
         || prepared.output_path().exists()
 }
 
-fn outcome_of(ended: &sup::Ended) -> Outcome {
-    crate::collect::outcome(&ended.outcome)
-}
-
-fn lost() -> AttemptReport {
-    AttemptReport::bare(Outcome::Lost, Some(FailureClass::Lost), Teardown::None)
+/// The report of an attempt of which nobody knows how it ended, or whether.
+fn lost(why: &str) -> AttemptReport {
+    let teardown = Teardown::Unverified { pids: Vec::new() };
+    let mut report = AttemptReport::bare(Outcome::Lost, Some(FailureClass::Lost), teardown);
+    report.message = format!("lost: {why}");
+    report
 }
 
 fn cancelled(reason: StopReason) -> AttemptReport {

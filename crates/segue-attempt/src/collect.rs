@@ -14,11 +14,17 @@ use sha2::{Digest, Sha256};
 
 use crate::classify::classify;
 use crate::gates::{is_fresh, shown};
-use crate::prepare::{Prepared, parse_env, text};
-use crate::result::{RESULT_BYTES_MAX, last_json, last_lines, read_result_file, tail_text};
+use crate::masking::{mask_value, masker};
+use crate::prepare::{Prepared, RunContext, confine, make_private_dir, parse_env, text};
+use crate::result::{
+    RESULT_BYTES_MAX, last_json, last_lines, read_result_file, tail_text, whole_text,
+};
 
 /// How much of stderr a report carries.
 const STDERR_TAIL_BYTES: usize = 4 << 10;
+
+/// How much a program may write at `$SEGUE_OUTPUT`.
+const WRITTEN_BYTES_MAX: u64 = 1 << 20;
 
 /// The first characters of an unparsable result that a message carries.
 const SHOWN_CHARS: usize = 1000;
@@ -27,15 +33,14 @@ const SHOWN_CHARS: usize = 1000;
 type Fault = (FailureClass, String);
 
 /// Turns what the keeper recorded into a report, without results and gates yet.
-pub(crate) fn report_of(task: &Task, prepared: &Prepared, ended: &sup::Ended) -> AttemptReport {
+pub(crate) fn report_of(task: &Task, attempt_dir: &Path, ended: &sup::Ended) -> AttemptReport {
     let outcome = outcome(&ended.outcome);
     let succeeded =
         outcome_code(&ended.outcome).is_some_and(|code| task.success_codes.contains(&code));
-    let at = |ms: u64| Timestamp::from_unix_ms(i64::try_from(ms).unwrap_or(i64::MAX));
     let spawned = !matches!(ended.outcome, sup::Outcome::SpawnFailed { .. });
     let mut report = AttemptReport::bare(outcome, None, teardown(&ended.teardown));
-    report.started_at = spawned.then(|| at(ended.started_unix_ms));
-    report.ended_at = Some(at(ended.ended_unix_ms));
+    report.started_at = spawned.then(|| time_of(ended.started_unix_ms)).flatten();
+    report.ended_at = time_of(ended.ended_unix_ms);
     report.resources = Resources {
         user_ms: ended.user_ms,
         system_ms: ended.system_ms,
@@ -46,7 +51,7 @@ pub(crate) fn report_of(task: &Task, prepared: &Prepared, ended: &sup::Ended) ->
     };
     if !succeeded {
         let bytes = u64::try_from(STDERR_TAIL_BYTES).unwrap_or(0) * 2;
-        let stderr = tail_text(&prepared.attempt_dir.join("stderr.log"), bytes);
+        let stderr = tail_text(&attempt_dir.join("stderr.log"), bytes);
         report.stderr_tail = last_lines(&stderr.unwrap_or_default(), STDERR_TAIL_BYTES);
         report.class = Some(classify(&report.outcome, &report.stderr_tail));
         report.message = match report.stderr_tail.lines().rev().find(|line| !line.is_empty()) {
@@ -60,17 +65,22 @@ pub(crate) fn report_of(task: &Task, prepared: &Prepared, ended: &sup::Ended) ->
     report
 }
 
+/// A time of the records; `None` where it is not known.
+fn time_of(unix_ms: u64) -> Option<Timestamp> {
+    let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
+    (ms > 0).then(|| Timestamp::from_unix_ms(ms))
+}
+
 /// Finds result and outputs and puts them into the report. Of a failed attempt it takes what
 /// is there and demands nothing.
 pub(crate) fn collect(
     task: &Task,
     prepared: &Prepared,
-    run_dir: &Path,
-    base_dir: &Path,
+    context: &RunContext,
     report: &mut AttemptReport,
 ) -> Option<Value> {
     let mut faults = Vec::new();
-    let result = match find_result(task, prepared, report) {
+    let mut result = match find_result(task, prepared, context, report) {
         Ok(result) => result,
         Err(fault) => {
             faults.push(fault);
@@ -83,12 +93,15 @@ pub(crate) fn collect(
         Err(fault) => faults.push(fault),
     }
     for (name, source) in &task.outputs {
-        match promised(source, prepared, base_dir, report, result.as_ref()) {
+        match promised(name, source, prepared, context, report, result.as_ref()) {
             Ok(value) => drop(outputs.insert(name.clone(), value)),
             Err(why) => faults.push((FailureClass::Output, format!("output `{name}`: {why}"))),
         }
     }
-    let mut keep = |name: &str, value: Value| match store(name, value, prepared, run_dir) {
+    if let Some(mut masker) = masker(context) {
+        result.iter_mut().chain(outputs.values_mut()).for_each(|v| mask_value(&mut masker, v));
+    }
+    let mut keep = |name: &str, value: Value| match store(name, value, prepared) {
         Ok(stored) => Some(stored),
         Err(error) => {
             faults.push((FailureClass::Output, format!("`{name}` could not be kept: {error}")));
@@ -110,6 +123,7 @@ pub(crate) fn collect(
 fn find_result(
     task: &Task,
     prepared: &Prepared,
+    context: &RunContext,
     report: &AttemptReport,
 ) -> Result<Option<Value>, Fault> {
     let required = matches!(task.result, ResultSource::Json | ResultSource::File { .. });
@@ -120,7 +134,8 @@ fn find_result(
     if let ResultSource::File { path } = &task.result {
         let path =
             text("result.file", path, Mode::Text, &prepared.scope).map_err(|e| fault(e.0))?;
-        let found = read_result_file(&prepared.cwd.join(&path)).map_err(fault)?;
+        let full = confine(context, &prepared.cwd, "result.file", &path);
+        let found = read_result_file(&full.map_err(|e| fault(e.0))?).map_err(fault)?;
         return found.map(Some).ok_or_else(|| fault(format!("result file `{path}` is missing")));
     }
     if !matches!(task.result, ResultSource::Text)
@@ -152,8 +167,12 @@ fn written_outputs(
     if report.started_at.is_none() {
         return Ok(Vec::new());
     }
-    let written = tail_text(&prepared.output_path(), RESULT_BYTES_MAX)
-        .map_err(|error| (FailureClass::Output, format!("$SEGUE_OUTPUT: {error}")))?;
+    let written = match whole_text(&prepared.output_path(), WRITTEN_BYTES_MAX) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        result => {
+            result.map_err(|error| (FailureClass::Output, format!("$SEGUE_OUTPUT: {error}")))?
+        }
+    };
     let pairs = parse_env(&written).map_err(|line| {
         let message = format!("$SEGUE_OUTPUT line {line} is not of the form name=value");
         (FailureClass::Output, message)
@@ -162,9 +181,10 @@ fn written_outputs(
 }
 
 fn promised(
+    name: &str,
     source: &OutputSource,
     prepared: &Prepared,
-    base_dir: &Path,
+    context: &RunContext,
     report: &AttemptReport,
     result: Option<&Value>,
 ) -> Result<Value, String> {
@@ -187,7 +207,7 @@ fn promised(
         }
         OutputSource::File { path } => {
             let path = text("file", path, Mode::Text, &prepared.scope).map_err(|e| e.0)?;
-            let full = prepared.cwd.join(&path);
+            let full = confine(context, &prepared.cwd, "file", &path).map_err(|e| e.0)?;
             let since = report.started_at.ok_or("the task never started")?;
             if !full.is_file() {
                 return Err(format!("file `{path}` does not exist"));
@@ -195,13 +215,14 @@ fn promised(
             if !is_fresh(&full, since) {
                 return Err(format!("file `{path}` is older than the task's start"));
             }
-            let folder = prepared.attempt_dir.join("outputs");
-            let name = full.file_name().ok_or("it names no file")?;
-            let copy = folder.join(name);
-            fs::create_dir_all(&folder)
+            // One folder for each, for two files may have the same name.
+            let folder = prepared.attempt_dir.join("outputs").join(file_stem(name));
+            let copy = folder.join(full.file_name().ok_or("it names no file")?);
+            make_private_dir(&folder)
                 .and_then(|()| fs::copy(&full, &copy))
                 .map_err(|error| format!("file `{path}` could not be copied: {error}"))?;
-            Ok(Value::String(shown(&copy, base_dir)))
+            // Absolute, for whoever is told of it may work in another folder.
+            Ok(Value::String(copy.to_string_lossy().into_owned()))
         }
     }
 }
@@ -214,22 +235,26 @@ fn first_match(patterns: &[String], text: &str) -> Option<String> {
 }
 
 /// Keeps small values as they are and writes large ones to a file of the attempt.
-fn store(name: &str, value: Value, prepared: &Prepared, run_dir: &Path) -> std::io::Result<Stored> {
+fn store(name: &str, value: Value, prepared: &Prepared) -> std::io::Result<Stored> {
     let json = serde_json::to_vec(&value)?;
     if json.len() <= Stored::INLINE_BYTES_MAX {
         return Ok(Stored::Inline(value));
     }
-    let safe: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    fs::create_dir_all(&prepared.attempt_dir)?;
-    let path = prepared.attempt_dir.join(format!("{safe}.value.json"));
+    make_private_dir(&prepared.attempt_dir)?;
+    let path = prepared.attempt_dir.join(format!("{}.value.json", file_stem(name)));
     fs::write(&path, &json)?;
     let sha256 = Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Stored::Ref {
-        path: shown(&path, run_dir),
+        path: shown(&path, &prepared.start.run_dir),
         bytes: u64::try_from(json.len()).unwrap_or(u64::MAX),
         sha256,
     })
+}
+
+/// An output's name as part of a file's name. Of the names that may be given it changes none.
+fn file_stem(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    name.chars().map(|c| if plain(c) { c } else { '_' }).collect()
 }
 
 pub(crate) fn clip(text: &str, chars: usize) -> String {

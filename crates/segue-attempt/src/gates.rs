@@ -2,14 +2,16 @@
 //!
 //! Score gates are control expressions and belong to the scheduler.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use globset::GlobBuilder;
 use regex::Regex;
 use segue_core::{FailureList, Finding, Gate, GateCheck, Mode, Template, Timestamp, Value};
 
-use crate::prepare::{PrepareError, text};
+use crate::collect::clip;
+use crate::prepare::{PrepareError, Prepared, RunContext, confine, normalize, text};
+use crate::result::tail_text;
 
 /// How far a file's time may lie before the attempt's start: the kernel stamps files with a
 /// clock that ticks every few milliseconds.
@@ -20,6 +22,12 @@ const WALKED_MAX: usize = 200_000;
 
 /// How many failing tests a finding names.
 const NAMED_MAX: usize = 20;
+
+/// How long a finding's detail may be.
+const DETAIL_CHARS_MAX: usize = 2000;
+
+/// How much of what a verify script left is looked at.
+pub(crate) const VERIFY_BYTES_MAX: u64 = 4 << 20;
 
 /// Whether a file was changed at or after `since`.
 pub(crate) fn is_fresh(path: &Path, since: Timestamp) -> bool {
@@ -74,20 +82,23 @@ pub(crate) fn shown(path: &Path, base: &Path) -> String {
 /// The files a glob matches, sorted. `*` does not cross a slash, `**` does.
 fn expand(cwd: &Path, glob: &str) -> Result<Vec<PathBuf>, PrepareError> {
     let wrong = |why: String| PrepareError(format!("glob `{glob}`: {why}"));
-    let full = cwd.join(glob);
-    let full = full.to_str().ok_or_else(|| wrong("it is not UTF-8".to_owned()))?;
-    let matcher = GlobBuilder::new(full)
+    let full = normalize(&cwd.join(glob));
+    // A folder's own brackets mean nothing: only what the glob itself says is a pattern.
+    let root = if full.starts_with(cwd) { cwd } else { Path::new("/") };
+    let pattern = full.strip_prefix(root).unwrap_or(&full);
+    let text = pattern.to_str().ok_or_else(|| wrong("it is not UTF-8".to_owned()))?;
+    let matcher = GlobBuilder::new(text)
         .literal_separator(true)
         .build()
         .map_err(|error| wrong(error.kind().to_string()))?
         .compile_matcher();
-    let plain: PathBuf = Path::new(full)
-        .components()
-        .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']))
-        .collect();
+    let is_plain =
+        |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
+    let plain = root.join(pattern.components().take_while(is_plain).collect::<PathBuf>());
     if plain.is_file() {
         return Ok(vec![plain]);
     }
+    let matches = |path: &Path| path.strip_prefix(root).is_ok_and(|path| matcher.is_match(path));
     let mut found = Vec::new();
     let mut folders = vec![plain];
     let mut walked = 0;
@@ -101,7 +112,7 @@ fn expand(cwd: &Path, glob: &str) -> Result<Vec<PathBuf>, PrepareError> {
             let path = entry.path();
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => folders.push(path),
-                Ok(_) if matcher.is_match(&path) && path.is_file() => found.push(path),
+                Ok(_) if matches(&path) && path.is_file() => found.push(path),
                 _ => {}
             }
         }
@@ -128,41 +139,52 @@ pub(crate) fn schema_gate(gate: &Gate, schema: &Value, result: Option<&Value>) -
     }
 }
 
-/// The finding of a `verify` gate whose script has ended.
+/// The finding of a `verify` gate whose script has ended. `failing` are the tests it named.
 pub(crate) fn verify_finding(
     gate: &Gate,
-    failures: Option<&FailureList>,
     ended: &str,
     passed: bool,
     output: &str,
-    cwd: &Path,
+    mut failing: Vec<String>,
 ) -> Finding {
     if passed {
         return finding(gate, "verify", true, "the script ended with 0".to_owned());
     }
-    let named = match failures {
-        None => Vec::new(),
-        Some(FailureList::Regex(pattern)) => matches(pattern, output),
-        Some(FailureList::Junit(path)) => {
-            let text = std::fs::read_to_string(cwd.join(path)).unwrap_or_default();
-            junit_failures(&text)
-        }
-    };
-    let detail = if named.is_empty() {
+    let detail = if failing.is_empty() {
         let tail = crate::result::last_lines(output, 400);
         format!("the script {ended}: {tail}")
     } else {
-        let more = named.len().saturating_sub(NAMED_MAX);
-        let mut list = named;
-        list.truncate(NAMED_MAX);
+        let more = failing.len().saturating_sub(NAMED_MAX);
+        failing.truncate(NAMED_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("the script {ended}; failing: {}{more}", list.join(", "))
+        format!("the script {ended}; failing: {}{more}", failing.join(", "))
     };
     finding(gate, "verify", false, detail)
 }
 
+/// The failing tests that a verify script named; none if what it wrote cannot be read.
+pub(crate) fn failing_tests(
+    failures: Option<&FailureList>,
+    output: &str,
+    prepared: &Prepared,
+    context: &RunContext,
+) -> Vec<String> {
+    match failures {
+        None => Vec::new(),
+        Some(FailureList::Regex(pattern)) => matches(pattern, output),
+        Some(FailureList::Junit(path)) => {
+            let template = Template(path.clone());
+            let path = text("gates.verify.failures.junit", &template, Mode::Text, &prepared.scope)
+                .and_then(|path| confine(context, &prepared.cwd, "junit", &path));
+            let read = |path: PathBuf| tail_text(&path, VERIFY_BYTES_MAX).unwrap_or_default();
+            junit_failures(&path.map(read).unwrap_or_default())
+        }
+    }
+}
+
 fn matches(pattern: &str, text: &str) -> Vec<String> {
-    let Ok(pattern) = Regex::new(pattern) else { return Vec::new() };
+    // `^` and `$` mean lines: each that matches names a failure.
+    let Ok(pattern) = Regex::new(&format!("(?m){pattern}")) else { return Vec::new() };
     let mut names: Vec<String> = pattern
         .captures_iter(text)
         .filter_map(|found| found.get(1).or_else(|| found.get(0)))
@@ -184,8 +206,9 @@ fn junit_failures(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A finding of `gate`.
+/// A finding of `gate`. What it cites may be long; the finding is not.
 pub(crate) fn finding(gate: &Gate, name: &str, passed: bool, detail: String) -> Finding {
+    let detail = clip(&detail, DETAIL_CHARS_MAX);
     Finding { gate: name.to_owned(), passed, detail, value: None, feedback: gate.feedback }
 }
 
@@ -209,17 +232,19 @@ mod tests {
     #[test]
     fn globs_find_files_and_no_folders() {
         let folder = tempfile::tempdir().unwrap();
+        let cwd = folder.path().join("odd [1] {2}");
         let make = |name: &str| {
-            let path = folder.path().join(name);
+            let path = cwd.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
         };
         ["a/one.mp3", "a/b/two.mp3", "a/three.txt"].into_iter().for_each(make);
         let names = |glob: &str| {
-            let found = expand(folder.path(), glob).unwrap();
-            found.iter().map(|path| shown(path, folder.path())).collect::<Vec<_>>()
+            let found = expand(&cwd, glob).unwrap();
+            found.iter().map(|path| shown(path, &cwd)).collect::<Vec<_>>()
         };
         assert_eq!(names("a/*.mp3"), ["a/one.mp3"]);
+        assert_eq!(names("./a/../a/*.mp3"), ["a/one.mp3"]);
         assert_eq!(names("a/**/*.mp3"), ["a/b/two.mp3", "a/one.mp3"]);
         assert_eq!(names("a/three.txt"), ["a/three.txt"]);
         assert!(names("nope/*").is_empty());

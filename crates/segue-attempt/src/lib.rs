@@ -6,12 +6,14 @@
 //! no order of tasks and no other run.
 //!
 //! Reading order: [`Runner`] (the life of an attempt), `prepare` (before), `process` (during),
-//! `collect`, `result` and `gates` (after), `classify` (why it failed).
+//! `collect`, `result` and `gates` (after), `classify` (why it failed), `masking` (what is not
+//! told).
 
 mod attempt;
 mod classify;
 mod collect;
 mod gates;
+mod masking;
 mod prepare;
 mod process;
 mod readiness;

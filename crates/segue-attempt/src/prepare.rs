@@ -5,18 +5,25 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use segue_core::{
-    Action, AttemptId, ExpressionError, Mode, RunId, Seq, Stdin, Task, Template, Timestamp, Value,
-    check_template, render,
+    Action, AttemptId, ExpressionError, FailureList, GateCheck, Mode, RunId, Seq, Stdin, Task,
+    Template, Timestamp, Value, check_template, render,
 };
 use segue_supervisor as sup;
+
+use crate::masking::secret_bytes;
+use crate::result::whole_text;
 
 /// The shells tried for `run:`, with the arguments before the script.
 const SHELLS: [(&str, &[&str]); 2] =
     [("/bin/bash", &["bash", "-eo", "pipefail", "-c"]), ("/bin/sh", &["sh", "-e", "-c"])];
+
+/// The largest `env_file`.
+const ENV_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What is the same for every attempt of a run.
 #[derive(Debug)]
@@ -36,7 +43,7 @@ pub struct RunContext {
 }
 
 /// Why an attempt could not be prepared, in one line that names the thing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct PrepareError(pub String);
 
@@ -75,6 +82,11 @@ pub(crate) fn results_dir(run_dir: &Path) -> PathBuf {
     run_dir.join("results")
 }
 
+/// The attempt's own folder in the run's.
+pub(crate) fn attempt_dir(context: &RunContext, attempt: &AttemptId) -> PathBuf {
+    context.run_dir.join("attempts").join(attempt.folder())
+}
+
 fn folder_name(attempt_dir: &Path) -> String {
     attempt_dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -91,7 +103,7 @@ pub fn names_needed(task: &Task) -> std::collections::BTreeSet<String> {
         Stdin::None | Stdin::Pty => None,
     };
     let env = task.env.iter().filter_map(|(_, value)| value.as_ref());
-    let gates = task.gates.iter().flat_map(gate_templates);
+    let gates = task.gates.iter().flat_map(gate_texts);
     let outputs = task.outputs.iter().filter_map(|(_, source)| match source {
         segue_core::OutputSource::File { path } => Some(path),
         _ => None,
@@ -100,20 +112,25 @@ pub fn names_needed(task: &Task) -> std::collections::BTreeSet<String> {
         segue_core::ResultSource::File { path } => Some(path),
         _ => None,
     };
-    let all = texts.into_iter().chain(stdin).chain(env).chain(gates).chain(outputs).chain(result);
+    let all = texts.into_iter().chain(stdin).chain(env).chain(outputs).chain(result);
     all.chain(task.cwd.as_ref())
         .chain(&task.env_files)
-        .filter(|template| template.0.contains('{'))
-        .filter_map(|template| check_template(&template.0, Mode::Text).ok())
+        .map(|template| template.0.as_str())
+        .chain(gates)
+        .filter(|text| text.contains('{'))
+        .filter_map(|text| check_template(text, Mode::Text).ok())
         .flatten()
         .collect()
 }
 
-fn gate_templates(gate: &segue_core::Gate) -> Vec<&Template> {
+fn gate_texts(gate: &segue_core::Gate) -> Vec<&str> {
     match &gate.check {
-        segue_core::GateCheck::Verify { script, .. } => vec![script],
-        segue_core::GateCheck::Files { globs, .. } => globs.iter().collect(),
-        _ => Vec::new(),
+        GateCheck::Verify { script, failures: Some(FailureList::Junit(path)), .. } => {
+            vec![&script.0, path]
+        }
+        GateCheck::Verify { script, .. } => vec![&script.0],
+        GateCheck::Files { globs, .. } => globs.iter().map(|glob| glob.0.as_str()).collect(),
+        GateCheck::Score { .. } | GateCheck::Schema { .. } => Vec::new(),
     }
 }
 
@@ -131,21 +148,23 @@ pub(crate) fn prepare(
     mut scope: Value,
     run_deadline: Timestamp,
 ) -> Result<Prepared, PrepareError> {
-    let attempt_dir = context.run_dir.join("attempts").join(attempt.folder());
+    let attempt_dir = attempt_dir(context, attempt);
     let cwd = match &task.cwd {
         None => context.base_dir.clone(),
         Some(template) => {
             let path = text("cwd", template, Mode::Text, &scope)?;
-            confine(context, "cwd", &path)?
+            confine(context, &context.base_dir, "cwd", &path)?
         }
     };
     let token = format!("{}/{attempt}", context.run);
     let mut env = context.environment.clone();
     for template in &task.env_files {
-        let path = confine(context, "env_file", &text("env_file", template, Mode::Text, &scope)?)?;
-        for (name, value) in read_env_file(&path)? {
-            env.insert(name.into(), value.into());
-        }
+        let path = text("env_file", template, Mode::Text, &scope)?;
+        let path = confine(context, &context.base_dir, "env_file", &path)?;
+        // A secret goes to the tasks that list it and to no other, whatever files hold it, too.
+        let pairs = read_env_file(&path)?.into_iter();
+        let plain = pairs.filter(|(name, _)| !context.secrets.contains_key(name));
+        env.extend(plain.map(|(name, value)| (name.into(), value.into())));
     }
     let given = task.secrets.iter().filter_map(|name| context.secrets.get_key_value(name));
     let given: BTreeMap<&String, &String> = given.collect();
@@ -184,7 +203,8 @@ pub(crate) fn prepare(
         cwd: cwd.clone(),
         env: env.into_iter().collect(),
         stdin,
-        secrets: given.values().map(|value| value.as_bytes().to_vec()).collect(),
+        // Those of other tasks, too: a file or a service may know them.
+        secrets: secret_bytes(context),
         limits: limits(task, run_deadline),
         token,
         leave: Vec::new(),
@@ -271,14 +291,15 @@ fn env_value(env: &BTreeMap<OsString, OsString>, secrets: &BTreeMap<&String, &St
     Value::Object(shown.collect())
 }
 
-/// A path of the workflow, made absolute, which may not leave the allowed folders even through
-/// symbolic links.
+/// A path of the workflow, relative to `folder`, made absolute. It may not leave the allowed
+/// folders even through symbolic links.
 pub(crate) fn confine(
     context: &RunContext,
+    folder: &Path,
     key: &str,
     path: &str,
 ) -> Result<PathBuf, PrepareError> {
-    let joined = normalize(&context.base_dir.join(path));
+    let joined = normalize(&folder.join(path));
     let real = real_path(&joined);
     if context.allowed.iter().any(|folder| real.starts_with(folder)) {
         return Ok(joined);
@@ -289,8 +310,13 @@ pub(crate) fn confine(
     )))
 }
 
+/// Makes a folder, and what is missing above it, for nobody else's eyes.
+pub(crate) fn make_private_dir(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Resolves `.` and `..` by the text alone.
-fn normalize(path: &Path) -> PathBuf {
+pub(crate) fn normalize(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {
@@ -315,9 +341,9 @@ pub fn real_path(path: &Path) -> PathBuf {
 /// Reads `NAME=value` lines: blank lines and `#` comments skipped, `export` and quotes allowed.
 pub(crate) fn read_env_file(path: &Path) -> Result<Vec<(String, String)>, PrepareError> {
     let shown = path.display();
-    let bytes = std::fs::read(path)
+    let text = whole_text(path, ENV_FILE_BYTES_MAX)
         .map_err(|error| PrepareError(format!("env_file `{shown}` cannot be read: {error}")))?;
-    parse_env(&String::from_utf8_lossy(&bytes)).map_err(|line| {
+    parse_env(&text).map_err(|line| {
         PrepareError(format!("env_file `{shown}` line {line} is not of the form NAME=value"))
     })
 }

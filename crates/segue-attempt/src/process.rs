@@ -54,12 +54,27 @@ enum Answer {
 pub enum Fate {
     /// It was never started.
     NeverStarted,
-    /// It has ended.
+    /// It has ended; if nobody knows how, what was left of it has been swept.
     Ended(Box<sup::Ended>),
     /// It runs; [`Processes::watch`] waits for its end.
     Running,
-    /// Nobody knows; what was left of it has been swept.
-    Lost,
+}
+
+/// Why there is no end to tell of a process.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEnd {
+    /// It was not started.
+    #[error("{0}")]
+    NotStarted(String),
+    /// It may have been started, may even run: its records cannot be read.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+impl NoEnd {
+    fn unknown(error: io::Error) -> Self {
+        Self::Unknown(format!("its records cannot be read: {error}"))
+    }
 }
 
 impl Processes {
@@ -80,24 +95,23 @@ impl Processes {
     /// Starts a process and waits for its end, whoever lives to tell it.
     ///
     /// # Errors
-    /// In one line, if it could not be started; nothing was.
-    pub async fn run(&self, start: sup::Start) -> Result<sup::Ended, String> {
+    /// [`NoEnd`], in one line.
+    pub async fn run(&self, start: sup::Start) -> Result<sup::Ended, NoEnd> {
         let number = start.number;
         // A supervisor that dies between two starts is replaced once; a second time is a fault.
         for _ in 0..2 {
-            match self.ask(start.clone()).await? {
+            match self.ask(start.clone()).await.map_err(NoEnd::NotStarted)? {
                 Answer::Ended(ended) => return Ok(*ended),
-                Answer::Refused(message) => return Err(message),
+                Answer::Refused(message) => return Err(NoEnd::NotStarted(message)),
                 Answer::SupervisorGone => {}
             }
-            match self.find(number).await.map_err(|error| error.to_string())? {
+            match self.find(number).await.map_err(NoEnd::unknown)? {
                 Fate::NeverStarted => {}
                 Fate::Ended(ended) => return Ok(*ended),
-                Fate::Running => return self.watch(number).await.map_err(|e| e.to_string()),
-                Fate::Lost => return Ok(lost(&start)),
+                Fate::Running => return self.watch(number).await.map_err(NoEnd::unknown),
             }
         }
-        Err("its supervisor died twice".to_owned())
+        Err(NoEnd::NotStarted("its supervisor died twice".to_owned()))
     }
 
     async fn ask(&self, start: sup::Start) -> Result<Answer, String> {
@@ -185,9 +199,8 @@ impl Processes {
                 self.0.watched.borrow_mut().insert(number, watched);
                 Fate::Running
             }
-            Found::Lost { token, .. } => {
-                let _ = blocking(move || Ok(adoption::sweep(&token))).await?;
-                Fate::Lost
+            Found::Lost { token, label, started_unix_ms } => {
+                Fate::Ended(Box::new(sweep(number, token, label, started_unix_ms).await?))
             }
         })
     }
@@ -210,11 +223,10 @@ impl Processes {
         self.0.watched.borrow_mut().remove(&number);
         match found? {
             Found::Ended(ended) => Ok(ended),
-            Found::Lost { token, .. } => {
-                let _ = blocking(move || Ok(adoption::sweep(&token))).await?;
-                Ok(lost_number(number))
+            Found::Lost { token, label, started_unix_ms } => {
+                sweep(number, token, label, started_unix_ms).await
             }
-            Found::NeverStarted | Found::Running(_) => Ok(lost_number(number)),
+            Found::NeverStarted | Found::Running(_) => Ok(lost(number, String::new(), 0)),
         }
     }
 }
@@ -318,17 +330,25 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-fn lost(start: &sup::Start) -> sup::Ended {
-    sup::Ended { label: start.label.clone(), ..lost_number(start.number) }
+/// Ends what may be left of a lost process.
+async fn sweep(
+    number: u64,
+    token: String,
+    label: String,
+    started_unix_ms: u64,
+) -> io::Result<sup::Ended> {
+    let _ = blocking(move || Ok(adoption::sweep(&token))).await?;
+    Ok(lost(number, label, started_unix_ms))
 }
 
-fn lost_number(number: u64) -> sup::Ended {
+/// The end of a process of which nobody knows when and how it ended.
+fn lost(number: u64, label: String, started_unix_ms: u64) -> sup::Ended {
     sup::Ended {
         run_dir: PathBuf::new(),
         number,
-        label: String::new(),
+        label,
         outcome: sup::Outcome::Lost,
-        started_unix_ms: 0,
+        started_unix_ms,
         ended_unix_ms: 0,
         user_ms: 0,
         system_ms: 0,
@@ -337,7 +357,8 @@ fn lost_number(number: u64) -> sup::Ended {
         stderr_bytes: 0,
         omitted_bytes: 0,
         log_error: None,
-        teardown: sup::Teardown::Verified { stragglers: 0 },
+        // A sweep finds what it can name; nobody saw the tree empty.
+        teardown: sup::Teardown::Unverified { pids: Vec::new() },
     }
 }
 

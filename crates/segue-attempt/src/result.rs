@@ -54,7 +54,7 @@ fn is_result_array(text: &str, start: usize, end: usize) -> bool {
 /// # Errors
 /// On any failure but that the file is not there.
 pub fn tail_text(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let mut file = match fs::File::open(path) {
+    let mut file = match open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
         Err(error) => return Err(error),
@@ -64,6 +64,29 @@ pub fn tail_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(bytes_max).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A whole file as text, whatever its bytes.
+///
+/// # Errors
+/// On any failure, and if the file is larger than `bytes_max`.
+pub(crate) fn whole_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let file = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("it is larger than {} MiB", bytes_max >> 20)));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Opens a file to read. A task may have put a pipe in its place, which would be waited for.
+fn open_regular(path: &Path) -> io::Result<fs::File> {
+    if fs::metadata(path)?.is_file() {
+        fs::File::open(path)
+    } else {
+        Err(io::Error::other("it is not a regular file"))
+    }
 }
 
 /// The last whole lines of a text that fit into `bytes_max`.
@@ -95,11 +118,8 @@ pub(crate) fn read_result_file(path: &Path) -> Result<Option<Value>, String> {
     if !metadata.is_file() {
         return Err(format!("result file `{shown}` is not a regular file"));
     }
-    if metadata.len() > RESULT_BYTES_MAX {
-        return Err(format!("result file `{shown}` is larger than 16 MiB"));
-    }
-    let bytes = fs::read(path).map_err(|e| format!("result file `{shown}`: {e}"))?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = whole_text(path, RESULT_BYTES_MAX)
+        .map_err(|error| format!("result file `{shown}`: {error}"))?;
     Ok(Some(serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }
 
@@ -128,6 +148,17 @@ mod tests {
         check("log\n[1, 2]\n", Some(json!([1, 2])));
         check("{\"a\": 1}\n[12] later", Some(json!({"a": 1})));
         check("{ { { {\"a\": 1}", Some(json!({"a": 1})));
+    }
+
+    #[test]
+    fn a_pipe_in_a_files_place_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        assert!(tail_text(&pipe, 10).is_err());
+        assert!(whole_text(&pipe, 10).is_err());
+        assert!(read_result_file(&pipe).is_err());
     }
 
     #[test]

@@ -81,6 +81,7 @@ mod wire;
 
 pub use client::{Client, Launch, LaunchError};
 pub use entry::main_hook;
+pub use mask::Masker;
 pub use report::{Ended, Outcome, Report, SpawnFailure, Teardown, TimeLimit};
 pub use request::{
     Limits, Request, SECRET_BYTES_MIN, Start, StartError, Stdin, StopMode, StopReason,

@@ -8,7 +8,7 @@ pub(crate) const MASK: &[u8] = b"***";
 
 /// Replaces secrets by [`MASK`], across any cut of the stream.
 #[derive(Debug)]
-pub(crate) struct Masker {
+pub struct Masker {
     /// Longest first, so that a secret that contains another is masked whole.
     patterns: Vec<Vec<u8>>,
     begins_pattern: Box<[bool; 256]>,
@@ -24,7 +24,8 @@ enum Here {
 
 impl Masker {
     /// A masker of these secrets, or `None` without any.
-    pub(crate) fn new(secrets: &[Vec<u8>]) -> Option<Self> {
+    #[must_use]
+    pub fn new(secrets: &[Vec<u8>]) -> Option<Self> {
         let mut patterns: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| forms(secret)).collect();
         patterns.retain(|pattern| !pattern.is_empty());
         patterns.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -48,6 +49,15 @@ impl Masker {
     /// The stream is over: appends what was held back.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         self.decide(true, out);
+    }
+
+    /// Masks a whole text: for what is said of an attempt besides its output.
+    pub fn mask_text(&mut self, text: &str) -> String {
+        let mut out = Vec::with_capacity(text.len());
+        self.push(text.as_bytes(), &mut out);
+        self.finish(&mut out);
+        // Whole for whole: a secret that is text begins and ends with a character.
+        String::from_utf8_lossy(&out).into_owned()
     }
 
     fn decide(&mut self, is_last: bool, out: &mut Vec<u8>) {
@@ -166,6 +176,8 @@ mod tests {
         let mut out = Vec::new();
         masker.push(b"progress 10%", &mut out);
         assert_eq!(out, b"progress 10%");
+        masker.finish(&mut out);
+        assert_eq!(masker.mask_text("a secretsecret, a secret"), "a ***, a secret");
         assert!(Masker::new(&[]).is_none());
     }
 }
