@@ -269,9 +269,9 @@ pub enum Teardown {
         #[serde(default, skip_serializing_if = "is_zero")]
         stragglers: u32,
     },
-    /// The kernel refused; these may still run.
+    /// Nobody saw it empty: the kernel refused, or its keeper was killed.
     Unverified {
-        /// Their process ids.
+        /// The processes that may still run, as far as they are known.
         pids: Vec<u32>,
     },
     /// There was no process.

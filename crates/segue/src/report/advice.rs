@@ -111,7 +111,9 @@ fn for_every_task(task: &TaskView<'_>) -> Vec<String> {
     let id = &task.task.id;
     let mut found = Vec::new();
     for report in task.attempts.iter().filter_map(|attempt| attempt.report.as_deref()) {
-        if let Teardown::Unverified { pids } = &report.teardown {
+        if let Teardown::Unverified { pids } = &report.teardown
+            && !pids.is_empty()
+        {
             let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
             found.push(format!("`{id}` left processes behind: look at {}.", pids.join(", ")));
         }
@@ -119,7 +121,7 @@ fn for_every_task(task: &TaskView<'_>) -> Vec<String> {
             found.push(format!("`{id}` printed more than was kept: raise `output_limit`."));
         }
         if report.outcome == Outcome::Lost {
-            found.push(format!("`{id}` was lost with its keeper: see `segue.log`."));
+            found.push(format!("`{id}` was lost: its keeper was killed."));
         }
     }
     found.sort_unstable();

@@ -128,6 +128,9 @@ pub(super) fn cost_per_minute(view: &RunView) -> Option<f64> {
 /// What was seen of an attempt's processes, in words; `None` where all is well.
 pub(super) fn teardown_trouble(teardown: &Teardown) -> Option<String> {
     match teardown {
+        Teardown::Unverified { pids } if pids.is_empty() => {
+            Some("teardown unverified: nobody saw its last process end".to_owned())
+        }
         Teardown::Unverified { pids } => {
             let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
             Some(format!("teardown unverified: processes {} may still run", pids.join(", ")))
