@@ -19,8 +19,9 @@ const PUMP_BYTES_MAX: usize = 4 << 20;
 const SPLICE_BYTES_MAX: usize = 1 << 20;
 /// What is read at once where bytes are looked at.
 const READ_BYTES_MAX: usize = 64 << 10;
-/// A pipe that was found full once is made this large.
-const PIPE_BYTES: i32 = 1 << 20;
+/// A pipe that was found full once is made this large. No larger: a user may have 64 MiB in pipes,
+/// and past that every new one is two pages; nor was 1 MiB any faster.
+const PIPE_BYTES: i32 = 256 << 10;
 /// Most bytes of the end kept in memory once a log has reached its limit.
 const TAIL_BYTES_MAX: usize = 256 << 10;
 
