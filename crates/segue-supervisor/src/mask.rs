@@ -6,7 +6,7 @@
 /// What stands in place of a secret.
 pub(crate) const MASK: &[u8] = b"***";
 
-/// Replaces secrets by [`MASK`], across any cut of the stream.
+/// Replaces secrets by `***`, across any cut of the stream.
 #[derive(Debug)]
 pub struct Masker {
     /// Longest first, so that a secret that contains another is masked whole.
