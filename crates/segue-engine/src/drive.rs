@@ -14,7 +14,6 @@
 //! the run ends with that error; the next engine finds everything up to there.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use segue_attempt::{AttemptOrder, Reattached, RunContext, Runner, names_needed};
@@ -31,7 +30,7 @@ use crate::requests::Requests;
 use crate::session::{RunError, Session};
 use crate::spans::{SpansThread, Wish};
 use crate::state_file::StateFile;
-use crate::sync::SyncThread;
+use crate::sync::{SyncThread, Synced};
 
 /// How many inputs one turn takes at most.
 const INPUTS_MAX: usize = 4096;
@@ -112,7 +111,7 @@ impl<'a> Driver<'a> {
             sync: SyncThread::start(syncer)?,
             spans: SpansThread::start(&session.store, session.run.clone(), inputs.clone())?,
             timer: Timer::new()?,
-            requests: Requests::open(&session.run_dir)?,
+            requests: Requests::open(&session.run_dir, session.requests_mark)?,
             summarizer,
             state_file: StateFile::new(&session.run_dir),
             free_disk: FreeDisk::new(&session.run_dir, session.scheduler.plan()),
@@ -128,20 +127,20 @@ impl<'a> Driver<'a> {
         })
     }
 
-    async fn run(mut self, controls: UnboundedReceiver<Input>) -> Result<Finished, RunError> {
-        let first = std::mem::replace(&mut self.session.first, Input::TimerFired);
-        let resumed = matches!(first, Input::Resume(_));
-        let result = match self.turn(vec![first]) {
+    async fn run(mut self, mut controls: UnboundedReceiver<Input>) -> Result<Finished, RunError> {
+        let first = std::mem::take(&mut self.session.first);
+        let resumed = matches!(first.first(), Some(Input::Resume(_)));
+        let result = match self.turn(first) {
             Ok(()) => {
                 if resumed {
                     self.release_stale();
                 }
-                self.turns(controls).await
+                self.turns(&mut controls).await
             }
             Err(error) => Err(error),
         };
         if let Err(error) = result {
-            self.stop_after_failure(&error).await;
+            self.stop_after_failure(&error, &mut controls).await;
             return Err(error);
         }
         self.record_summary();
@@ -151,13 +150,13 @@ impl<'a> Driver<'a> {
         Ok(Finished { status, view: self.session.view })
     }
 
-    async fn turns(&mut self, mut controls: UnboundedReceiver<Input>) -> Result<(), RunError> {
+    async fn turns(&mut self, controls: &mut UnboundedReceiver<Input>) -> Result<(), RunError> {
         let mut controls_open = true;
         while !self.finished {
             let mut inputs = Vec::new();
             tokio::select! {
                 biased;
-                synced = self.sync.synced() => self.synced(synced?)?,
+                synced = self.sync.synced() => self.synced(synced)?,
                 control = controls.recv(), if controls_open => match control {
                     Some(input) => inputs.push(input),
                     None => controls_open = false,
@@ -214,8 +213,9 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn synced(&mut self, durable: Seq) -> Result<(), RunError> {
-        self.durable = self.durable.max(durable);
+    fn synced(&mut self, synced: Synced) -> Result<(), RunError> {
+        let failed = |source| RunError::Sync { run: self.session.run.clone(), source };
+        self.durable = self.durable.max(synced.map_err(failed)?);
         let count = self.unpublished.iter().take_while(|r| r.seq <= self.durable).count();
         let published: Vec<Recorded> = self.unpublished.drain(..count).collect();
         for recorded in &published {
@@ -342,14 +342,18 @@ impl<'a> Driver<'a> {
 
     /// Gives back what attempts of earlier engines held and no longer need.
     fn release_stale(&mut self) {
-        let state = self.session.scheduler.state();
-        let tasks = self.session.scheduler.plan().tasks.iter().zip(&state.tasks);
-        let kept = tasks.filter_map(|(task, entry)| {
+        let kept = self.current().collect();
+        self.spans.wish(Wish::ReleaseAllBut { kept });
+    }
+
+    /// The attempts that have not ended, whether they began or not.
+    fn current(&self) -> impl Iterator<Item = AttemptId> {
+        let tasks = &self.session.scheduler.plan().tasks;
+        let entries = &self.session.scheduler.state().tasks;
+        tasks.iter().zip(entries).filter_map(|(task, entry)| {
             let number = entry.attempt.as_ref()?.number;
             Some(AttemptId { task: task.id.clone(), item: None, number })
-        });
-        let kept = kept.collect();
-        self.spans.wish(Wish::ReleaseAllBut { kept });
+        })
     }
 
     fn record_summary(&mut self) {
@@ -358,42 +362,48 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The journal can no longer be written: stop what runs, as gently as it may be.
-    async fn stop_after_failure(&mut self, error: &RunError) {
-        tracing::error!(%error, "the run's journal cannot be written; stopping what runs");
-        let state = self.session.scheduler.state();
-        let mut running: Vec<(AttemptId, Seq)> = Vec::new();
-        for (task, entry) in self.session.scheduler.plan().tasks.iter().zip(&state.tasks) {
-            if let Some(current) = &entry.attempt {
-                let id = AttemptId { task: task.id.clone(), item: None, number: current.number };
-                if let Some(number) = self.numbers.get(&id) {
-                    running.push((id, *number));
-                }
-            }
-        }
-        for (_, number) in &running {
-            self.runner.stop(*number, StopReason::DiskFull, false);
-        }
+    /// The run cannot go on, most likely for want of disk: stops what runs, as gently as it may
+    /// be, and at once if that is asked for. Nothing of it is recorded but by keepers.
+    async fn stop_after_failure(
+        &mut self,
+        error: &RunError,
+        controls: &mut UnboundedReceiver<Input>,
+    ) {
+        tracing::error!(%error, "the run cannot go on; stopping what runs");
+        let mut running = self.running();
+        running.values().for_each(|seq| self.runner.stop(*seq, StopReason::DiskFull, false));
+        let mut controls_open = true;
         while !running.is_empty() {
-            match self.arrived.recv().await {
-                Some(Input::AttemptEnded { attempt, .. }) => {
-                    running.retain(|(id, _)| *id != attempt);
-                }
-                Some(_) => {}
-                None => break,
+            tokio::select! {
+                control = controls.recv(), if controls_open => match control {
+                    Some(Input::Stop { at_once: true, .. }) => running
+                        .values()
+                        .for_each(|seq| self.runner.stop(*seq, StopReason::DiskFull, true)),
+                    Some(_) => {}
+                    None => controls_open = false,
+                },
+                input = self.arrived.recv() => match input {
+                    Some(Input::AttemptEnded { attempt, .. } | Input::NeverStarted { attempt }) => {
+                        running.remove(&attempt);
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
             }
         }
+    }
+
+    /// The attempts that were ordered to start, or looked for, and have not ended.
+    fn running(&self) -> BTreeMap<AttemptId, Seq> {
+        let running = self.current().filter_map(|id| {
+            let seq = *self.numbers.get(&id)?;
+            Some((id, seq))
+        });
+        running.collect()
     }
 }
 
 /// An observer that looks away.
 impl Observer for () {
     fn observe(&mut self, _: &[Recorded], _: &RunView) {}
-}
-
-/// Shares an observer's state with whoever holds the other end.
-impl<T: Observer> Observer for Rc<std::cell::RefCell<T>> {
-    fn observe(&mut self, events: &[Recorded], view: &RunView) {
-        self.borrow_mut().observe(events, view);
-    }
 }

@@ -8,6 +8,8 @@ use segue_attempt::{Launch, RunContext, Runner, adoption};
 use segue_core::{CorruptJournal, Event, Input, Plan, Recorded, Resume, RunId, RunView, Scheduler};
 use segue_journal::{Journal, JournalError, LockError, RunLock, Store};
 
+use crate::requests::Requests;
+
 /// How long an adopting engine waits for a dead engine's supervisor before it kills it.
 const STARTS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +40,15 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// What was appended to the journal could not be made durable.
+    #[error("the journal of run `{run}` could not be synced: {source}")]
+    Sync {
+        /// The run.
+        run: RunId,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// No supervisor.
     #[error("no supervisor could be started: {0}")]
     Supervisor(String),
@@ -57,7 +68,9 @@ pub struct Session {
     pub(crate) scheduler: Scheduler,
     pub(crate) view: RunView,
     pub(crate) recovered: Vec<Recorded>,
-    pub(crate) first: Input,
+    /// What the first turn takes in.
+    pub(crate) first: Vec<Input>,
+    pub(crate) requests_mark: u64,
     /// A sync of the journal takes this much longer, to see Segue on a slow disk.
     pub sync_delay: Option<Duration>,
     /// What is started as the supervisor.
@@ -76,8 +89,9 @@ impl Session {
         plan: Arc<Plan>,
         started: Event,
     ) -> Result<Self, RunError> {
-        let lock = store.lock_run(&run)?;
         let run_dir = store.run_dir(&run);
+        let requests_mark = Requests::mark(&run_dir);
+        let lock = store.lock_run(&run)?;
         let journal = Journal::create(&run_dir, &lock)?;
         Ok(Self {
             store: store.clone(),
@@ -88,14 +102,15 @@ impl Session {
             scheduler: Scheduler::new(Arc::clone(&plan)),
             view: RunView::new(plan),
             recovered: Vec::new(),
-            first: Input::Start { started: Box::new(started) },
+            first: vec![Input::Start { started: Box::new(started) }],
+            requests_mark,
             sync_delay: None,
             launch: Launch::default(),
         })
     }
 
-    /// Takes in hand a run that exists: its lock, then the end of an earlier supervisor's
-    /// starts, then its journal.
+    /// Takes in hand a run that exists: its lock, then its journal, then the end of an earlier
+    /// supervisor's starts.
     ///
     /// # Errors
     /// If another engine has the run, or its journal is damaged.
@@ -105,8 +120,9 @@ impl Session {
         plan: Arc<Plan>,
         resume: Resume,
     ) -> Result<Self, RunError> {
-        let lock = store.lock_run(&run)?;
         let run_dir = store.run_dir(&run);
+        let requests_mark = Requests::mark(&run_dir);
+        let lock = store.lock_run(&run)?;
         let (journal, recovered) = Journal::open(&run_dir, &lock)?;
         let adopted = adoption::take_starts_lock(&run_dir, STARTS_PATIENCE);
         drop(adopted.map_err(|source| RunError::Adoption { run: run.clone(), source })?);
@@ -126,10 +142,16 @@ impl Session {
             scheduler,
             view,
             recovered,
-            first: Input::Resume(Box::new(resume)),
+            first: vec![Input::Resume(Box::new(resume))],
+            requests_mark,
             sync_delay: None,
             launch: Launch::default(),
         })
+    }
+
+    /// Hands in an input together with the first one, before an effect of that is performed.
+    pub fn then(&mut self, input: Input) {
+        self.first.push(input);
     }
 
     /// The run as its events so far show it.

@@ -198,47 +198,43 @@ pub(crate) fn start(
 ) -> CommandResult<Ended> {
     let Created { run, plan, started } = created;
     let session = Session::create(store, run, Arc::new(plan), started)?;
-    drive(session, context, None, observer)
+    drive(session, context, observer)
 }
 
-/// Executes a run that another engine left to its end. `first` is handed in at once.
+/// Executes a run that another engine left to its end. `then` is handed in before anything
+/// starts.
 pub(crate) fn resume(
     store: &Store,
     run: RunId,
     plan: Arc<Plan>,
     resume: Resume,
     context: Arc<RunContext>,
-    first: Option<Input>,
+    then: Option<Input>,
     observer: &mut dyn Observer,
 ) -> CommandResult<Ended> {
-    let session = Session::resume(store, run, plan, resume)?;
-    drive(session, context, first, observer)
+    let mut session = Session::resume(store, run, plan, resume)?;
+    then.into_iter().for_each(|input| session.then(input));
+    drive(session, context, observer)
 }
 
 fn drive(
     mut session: Session,
     context: Arc<RunContext>,
-    first: Option<Input>,
     observer: &mut dyn Observer,
 ) -> CommandResult<Ended> {
     session.sync_delay = sync_delay();
     session.launch = crate::supervisor().map_err(|error| CommandError::internal(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (controls, received) = unbounded_channel();
-    if let Some(first) = first {
-        // The receiver is still here.
-        let _ = controls.send(first);
-    }
     let caught = std::rc::Rc::new(std::cell::Cell::new(None));
     let local = tokio::task::LocalSet::new();
-    let finished = local.block_on(&runtime, async {
+    let finished: CommandResult<_> = local.block_on(&runtime, async {
         listen(SignalKind::interrupt(), exit::INTERRUPTED, &controls, &caught)?;
         listen(SignalKind::terminate(), exit::TERMINATED, &controls, &caught)?;
         ignore_hangup()?;
         segue_engine::drive(session, context, received, observer).await.map_err(Into::into)
     });
-    let finished: segue_engine::Finished = finished.map_err(|error: CommandError| error)?;
-    Ok(Ended { view: finished.view, signal: caught.get() })
+    Ok(Ended { view: finished?.view, signal: caught.get() })
 }
 
 /// The first signal asks for a graceful end, the second for one at once.
