@@ -94,16 +94,23 @@ fn folder_name(attempt_dir: &Path) -> String {
 /// The dotted names that a task's templates need, for [`segue_core::task_scope`].
 #[must_use]
 pub fn names_needed(task: &Task) -> std::collections::BTreeSet<String> {
-    let texts = match &task.action {
-        Action::Run { script, .. } => vec![script],
-        Action::Argv { argv } => argv.iter().collect(),
+    texts(task)
+        .filter(|text| text.contains('{'))
+        .filter_map(|text| check_template(text, Mode::Text).ok())
+        .flatten()
+        .collect()
+}
+
+/// All texts of a task that may be templates.
+fn texts(task: &Task) -> impl Iterator<Item = &str> {
+    let action = match &task.action {
+        Action::Run { script, .. } => std::slice::from_ref(script),
+        Action::Argv { argv } => argv,
     };
     let stdin = match &task.stdin {
         Stdin::Text { text } => Some(text),
         Stdin::None | Stdin::Pty => None,
     };
-    let env = task.env.iter().filter_map(|(_, value)| value.as_ref());
-    let gates = task.gates.iter().flat_map(gate_texts);
     let outputs = task.outputs.iter().filter_map(|(_, source)| match source {
         segue_core::OutputSource::File { path } => Some(path),
         _ => None,
@@ -112,15 +119,10 @@ pub fn names_needed(task: &Task) -> std::collections::BTreeSet<String> {
         segue_core::ResultSource::File { path } => Some(path),
         _ => None,
     };
-    let all = texts.into_iter().chain(stdin).chain(env).chain(outputs).chain(result);
-    all.chain(task.cwd.as_ref())
-        .chain(&task.env_files)
-        .map(|template| template.0.as_str())
-        .chain(gates)
-        .filter(|text| text.contains('{'))
-        .filter_map(|text| check_template(text, Mode::Text).ok())
-        .flatten()
-        .collect()
+    let env = task.env.iter().filter_map(|(_, value)| value.as_ref());
+    let templates = action.iter().chain(stdin).chain(env).chain(outputs).chain(result);
+    let templates = templates.chain(task.cwd.as_ref()).chain(&task.env_files);
+    templates.map(|template| template.0.as_str()).chain(task.gates.iter().flat_map(gate_texts))
 }
 
 fn gate_texts(gate: &segue_core::Gate) -> Vec<&str> {
@@ -171,9 +173,16 @@ pub(crate) fn prepare(
     for (name, value) in &given {
         env.insert(name.into(), value.into());
     }
-    scope["env"] = env_value(&env, &given);
-    let mut secret_scope = scope.clone();
-    secret_scope["secrets"] = serde_json::to_value(&given).unwrap_or_default();
+    // Most tasks fill in nothing: the environment as a value is made for those that do.
+    let fills_in = texts(task).any(|text| text.contains('{'));
+    if fills_in {
+        scope["env"] = env_value(&env, &given);
+    }
+    let mut secret_scope = Value::Null;
+    if fills_in {
+        secret_scope = scope.clone();
+        secret_scope["secrets"] = serde_json::to_value(&given).unwrap_or_default();
+    }
     for (name, template) in &task.env {
         match template {
             None => drop(env.remove(&OsString::from(name))),
@@ -266,7 +275,9 @@ fn shell_of(task: &Task) -> Vec<String> {
     if let Action::Run { shell: Some(shell), .. } = &task.action {
         return shell.clone();
     }
-    let (_, words) = SHELLS.iter().find(|(path, _)| Path::new(path).exists()).unwrap_or(&SHELLS[1]);
+    static FOUND: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    let found = || SHELLS.iter().position(|(path, _)| Path::new(path).exists()).unwrap_or(1);
+    let (_, words) = SHELLS[*FOUND.get_or_init(found)];
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
