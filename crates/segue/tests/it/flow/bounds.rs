@@ -49,7 +49,8 @@ tasks:
 fn a_run_has_a_limit_too() {
     let lab = Lab::with(
         "name: long\nlimits: {timeout: 1s}\ndefaults: {kill_grace: 1s}\ntasks:\n  \
-         t: {run: sleep 300}\n  next: {needs: [t], run: 'true'}\nfinally: {clean: {run: touch cleaned}}\n",
+         t: {run: sleep 300}\n  next: {needs: [t], run: 'true'}\n\
+          finally: {clean: {run: touch cleaned}}\n",
     );
     let began = Instant::now();
     let done = lab.expect(1, &["run", "flow.segue.yaml"]);
@@ -57,7 +58,11 @@ fn a_run_has_a_limit_too() {
     assert!(done.stderr.contains("timeout"), "{done:#?}");
     lab.await_emptiness();
     // The flag is stronger than the file.
-    lab.write("flow.segue.yaml", "name: long\nlimits: {timeout: 1h}\ndefaults: {kill_grace: 1s}\ntasks: {t: {run: sleep 300}}\n");
+    lab.write(
+        "flow.segue.yaml",
+        "name: long\nlimits: {timeout: 1h}\n\
+     defaults: {kill_grace: 1s}\ntasks: {t: {run: sleep 300}}\n",
+    );
     lab.expect(1, &["run", "flow.segue.yaml", "--timeout", "1s"]);
     let mut command = lab.segue(&["run", "flow.segue.yaml"]);
     command.env("SEGUE_TIMEOUT", "1s");

@@ -95,7 +95,8 @@ fn short_and_missing_secrets_are_named_before_anything_starts() {
 fn standard_input_is_a_text_or_nothing() {
     let long = "x".repeat(300 << 10);
     let lab = Lab::with(&format!(
-        "name: stdin\ntasks:\n  none: {{run: wc -c > none}}\n  text: {{stdin: {{text: \"{long}\"}}, \
+        "name: stdin\ntasks:\n  none: {{run: wc -c > none}}\n\
+         \x20 text: {{stdin: {{text: \"{long}\"}}, \
          run: wc -c > text}}\n  pty: {{stdin: pty, run: \"test -t 0 && echo yes > pty\"}}\n"
     ));
     lab.expect(0, &["run", "flow.segue.yaml"]);

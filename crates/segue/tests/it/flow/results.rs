@@ -52,7 +52,8 @@ fn a_promised_output_that_is_missing_or_old_fails_its_task() {
         ("echo nothing", "{f: {regex: \"v(\\\\d)\"}}"),
     ] {
         let lab = Lab::with(&format!(
-            "name: o\ntasks:\n  t: {{run: {run}, outputs: {outputs}}}\n  after: {{needs: [t], run: touch ran}}\n"
+            "name: o\ntasks:\n  t: {{run: {run}, outputs: {outputs}}}\n\
+             \x20 after: {{needs: [t], run: touch ran}}\n"
         ));
         let old = lab.write("old.txt", "old");
         let hour = std::time::Duration::from_secs(3600);
@@ -84,7 +85,8 @@ fn gates_pass_at_equality_and_fail_closed() {
     ];
     for (gate, passes) in gates {
         let lab = Lab::with(&format!(
-            "name: g\ntasks:\n  t:\n    run: |\n      touch made\n      echo '{{\"q\": 5}}'\n    gates: [{gate}]\n"
+            "name: g\ntasks:\n  t:\n    run: |\n      touch made\n      echo '{{\"q\": 5}}'\n\
+             \x20   gates: [{gate}]\n"
         ));
         lab.write("shape.json", r#"{"type": "object", "properties": {"q": {"minimum": 5}}}"#);
         let old = lab.write("old.txt", "old");
