@@ -203,7 +203,7 @@ pub struct RunRequest {
     /// `--tokens`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// `--retry`: tries for every task that does not say its own.
+    /// `--retry`: tries for every task that may be retried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_attempts: Option<u32>,
     /// `--only`.

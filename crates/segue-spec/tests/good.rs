@@ -55,7 +55,7 @@ fn a_request_goes_before_the_file() {
     let plan = plan(text, &json!({"timeout": 9000, "concurrency": 7, "retry_attempts": 4}));
     assert_eq!((plan.limits.timeout.0, plan.limits.concurrency), (9000, Some(7)));
     let attempts: Vec<u32> = plan.tasks.iter().map(|task| task.retry.attempts).collect();
-    assert_eq!(attempts, [4, 5, 1]);
+    assert_eq!(attempts, [4, 4, 1]);
     assert!(plan.tasks[2].retry.never);
 }
 

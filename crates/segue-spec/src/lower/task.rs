@@ -115,7 +115,8 @@ impl<'a> Lowering<'a> {
         task.retry = self.retry(node);
     }
 
-    /// The task's retry over that of `defaults`, key by key. `--retry` comes between them.
+    /// The task's retry over that of `defaults`, key by key. `--retry` is stronger than both, save
+    /// that `never` stays never.
     fn retry(&mut self, node: &'a Node) -> Retry {
         let layers = [node.get("retry"), self.default("retry")];
         let own = layers[0];
@@ -125,10 +126,9 @@ impl<'a> Lowering<'a> {
         }
         let find = |name: &str| layers.into_iter().flatten().find_map(|layer| layer.get(name));
         let plain = Retry::default();
-        let own_attempts = own.and_then(|own| own.get("attempts"));
-        let attempts = match (self.request.retry_attempts, own_attempts) {
-            (Some(attempts), None) => Some(attempts.max(1)),
-            _ => self.quantity(find("attempts"), whole),
+        let attempts = match self.request.retry_attempts {
+            Some(attempts) => Some(attempts.max(1)),
+            None => self.quantity(find("attempts"), whole),
         };
         let delay = self.quantity(find("delay"), quantity::duration).unwrap_or(plain.delay);
         let max_delay = self.quantity(find("max_delay"), quantity::duration);

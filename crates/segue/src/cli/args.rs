@@ -268,7 +268,7 @@ fn acting() -> Vec<Command> {
             .arg(slots_arg())
             .arg(value("timeout", "DURATION", "How long the run may take, as in 90s, 5m, 1h30m"))
             .arg(
-                value("retry", "N", "Tries for every task that does not say its own")
+                value("retry", "N", "Tries for every task that may be retried")
                     .value_parser(value_parser!(u32).range(1..)),
             )
             .arg(

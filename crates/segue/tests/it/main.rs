@@ -4,3 +4,5 @@ mod adoption;
 mod cli;
 mod flow;
 mod lab;
+mod page;
+mod podcast;

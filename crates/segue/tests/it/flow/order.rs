@@ -82,8 +82,10 @@ finally:
 #[test]
 fn fail_fast_cancels_the_rest() {
     let lab = Lab::with(
-        "name: fast\nfail_fast: true\nlimits: {concurrency: 4}\ndefaults: {kill_grace: 1s}\ntasks:\n  \
-         bad: {run: 'sleep 0.2; exit 1'}\n  slow: {run: sleep 300}\n  next: {needs: [slow], run: 'true'}\n\
+        "name: fast\nfail_fast: true\nlimits: {concurrency: 4}\ndefaults: {kill_grace: 1s}\n\
+         tasks:\n  \
+         bad: {run: 'sleep 0.2; exit 1'}\n  slow: {run: sleep 300}\n\
+         \x20 next: {needs: [slow], run: 'true'}\n\
          finally: {clean: {run: touch cleaned}}\n",
     );
     lab.expect(1, &["run", "flow.segue.yaml"]);
@@ -116,12 +118,16 @@ tasks:
         assert_eq!(lab.read(name), "x\n", "{name}");
     }
     assert_eq!(lab.state()["metrics"]["retries"], 2);
-    // `--retry` is for those that do not say their own.
+    // `--retry` is stronger than what they say, `never` apart.
     lab.write("plains", "");
+    lab.write("pickies", "");
+    lab.write("tries", "");
     let mut command = lab.segue(&["run", "flow.segue.yaml", "--retry", "2"]);
     command.env("SEGUE_RETRY_ATTEMPTS", "4");
     lab.finish(command);
     assert_eq!(lab.read("plains"), "x\nx\n", "a flag is stronger than the environment");
+    assert_eq!(lab.read("tries").lines().count(), 2);
+    assert_eq!(lab.read("pickies"), "x\n", "its class is not retried");
     assert_eq!(lab.read("nevers"), "x\nx\n");
 }
 
