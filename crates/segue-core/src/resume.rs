@@ -11,7 +11,7 @@ use crate::scheduler::Scheduler;
 use crate::state::AttemptStep;
 use crate::{
     AttemptId, AttemptReport, Effect, Event, Resume, ResumeScope, Section, SkipReason, StopReason,
-    TaskEntry, TaskIndex, TaskStatus,
+    Task, TaskEntry, TaskIndex, TaskStatus,
 };
 
 impl Scheduler {
@@ -142,11 +142,7 @@ impl Scheduler {
             let root = self.graph.position(by.as_str());
             return root.is_some_and(|root| self.held(root, &self.state.tasks[root]));
         }
-        self.plan.tasks[index].retry.never
-            && entry.started_at.is_some()
-            && entry.status.is_final()
-            && entry.status != TaskStatus::Succeeded
-            && entry.last.as_deref().is_some_and(AttemptReport::may_have_run)
+        entry.is_held(&self.plan.tasks[index])
     }
 
     /// Whether the DAG has ended in a way that needs no second go, or may have none.
@@ -160,5 +156,18 @@ impl Scheduler {
             }
         };
         !self.graph.section(Section::Main).iter().any(bad)
+    }
+}
+
+impl TaskEntry {
+    /// Whether only a retry by name may start `task`, whose entry this is, again: it is
+    /// `retry: never`, did not succeed, and may have had its effect.
+    #[must_use]
+    pub fn is_held(&self, task: &Task) -> bool {
+        task.retry.never
+            && self.started_at.is_some()
+            && self.status.is_final()
+            && self.status != TaskStatus::Succeeded
+            && self.last.as_deref().is_some_and(AttemptReport::may_have_run)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use segue_attempt::{Launch, RunContext, Runner, adoption};
 use segue_core::{CorruptJournal, Event, Input, Plan, Recorded, Resume, RunId, RunView, Scheduler};
-use segue_journal::{Journal, JournalError, LockError, RunLock, Store};
+use segue_journal::{Journal, JournalError, LockError, RunLock, Store, StoreError};
 
 use crate::requests::Requests;
 
@@ -147,6 +147,15 @@ impl Session {
             sync_delay: None,
             launch: Launch::default(),
         })
+    }
+
+    /// Keeps what the run goes on with from here: its plan, and `inputs` in place of those of
+    /// their names. To be called before it is driven.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn keep(&self, inputs: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        self.store.replace_inputs(&self.lock, &self.run, inputs, self.scheduler.plan())
     }
 
     /// Hands in an input together with the first one, before an effect of that is performed.

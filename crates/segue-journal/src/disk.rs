@@ -93,6 +93,20 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
 /// # Errors
 /// [`IoError`]; the file at `path` is then as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    replace(path, bytes, |_| Ok(()))
+}
+
+/// As [`write_atomic`], with its content on disk before it gets its name; the name is synced
+/// with its folder.
+pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    replace(path, bytes, File::sync_all)
+}
+
+fn replace(
+    path: &Path,
+    bytes: &[u8],
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), IoError> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -103,7 +117,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
         .truncate(true)
         .mode(FILE_MODE)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| sync(&file)))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|source| {
         // Nothing more can be done about a temporary file that cannot be removed either.

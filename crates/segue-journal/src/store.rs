@@ -190,6 +190,24 @@ impl Store {
         Ok(RunDir { run: run.clone(), path })
     }
 
+    /// Gives a run other inputs, each in place of the one of its name, and another plan: what it
+    /// goes on with from here. Durable before this returns. `lock` is the run's.
+    ///
+    /// # Errors
+    /// [`StoreError`]; some of the inputs may then have been replaced.
+    pub fn replace_inputs(
+        &self,
+        lock: &RunLock,
+        run: &RunId,
+        inputs: &[(String, Vec<u8>)],
+        plan: &Plan,
+    ) -> Result<(), StoreError> {
+        let dirs = write_inputs(lock.dir(), inputs, disk::write_durable)?;
+        dirs.iter().rev().try_for_each(|dir| disk::sync_dir(dir))?;
+        disk::write_durable(&lock.dir().join("plan.json"), &plan_json(run, plan)?)?;
+        Ok(disk::sync_dir(lock.dir())?)
+    }
+
     /// Takes the lock of `run` for this engine's life, without waiting.
     ///
     /// # Errors
@@ -264,6 +282,25 @@ fn fill_run(
     inputs: &[(String, Vec<u8>)],
     plan: &Plan,
 ) -> Result<(), StoreError> {
+    let dirs = write_inputs(path, inputs, disk::write_new)?;
+    disk::write_new(&path.join("plan.json"), &plan_json(run, plan)?)?;
+    // The files of the engine's first steps get their names here, so that one sync of the
+    // folder serves them all.
+    for name in [journal::FILE_NAME, "run.lock"] {
+        let file = path.join(name);
+        disk::private().open(&file).map_err(IoError::at("create", &file))?;
+    }
+    dirs.iter().rev().try_for_each(|dir| disk::sync_dir(dir))?;
+    Ok(disk::sync_dir(path)?)
+}
+
+/// Writes inputs below a run's folder, and names the folders that are to be synced, outer ones
+/// first.
+fn write_inputs(
+    path: &Path,
+    inputs: &[(String, Vec<u8>)],
+    write: fn(&Path, &[u8]) -> Result<(), IoError>,
+) -> Result<Vec<PathBuf>, StoreError> {
     let inputs_dir = path.join("inputs");
     let mut dirs = vec![inputs_dir.clone()];
     disk::create_dir(&inputs_dir)?;
@@ -281,19 +318,13 @@ fn fill_run(
                 dirs.push(dir.to_owned());
             }
         }
-        disk::write_new(&file, bytes)?;
+        write(&file, bytes)?;
     }
-    let json = serde_json::to_vec(plan)
-        .map_err(|source| StoreError::Unwritable { run: run.clone(), source })?;
-    disk::write_new(&path.join("plan.json"), &json)?;
-    // The files of the engine's first steps get their names here, so that one sync of the
-    // folder serves them all.
-    for name in [journal::FILE_NAME, "run.lock"] {
-        let file = path.join(name);
-        disk::private().open(&file).map_err(IoError::at("create", &file))?;
-    }
-    dirs.iter().rev().try_for_each(|dir| disk::sync_dir(dir))?;
-    Ok(disk::sync_dir(path)?)
+    Ok(dirs)
+}
+
+fn plan_json(run: &RunId, plan: &Plan) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(plan).map_err(|source| StoreError::Unwritable { run: run.clone(), source })
 }
 
 /// The part of an id that grows with time, whatever the workflow's name.

@@ -6,9 +6,11 @@ use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use segue_core::{Event, Input, Plan, Resume, RunId, RunRequest, RunStatus, RunView, StopReason};
+use segue_attempt::real_path;
+use segue_core::{Event, Input, Plan, RunId, RunRequest, RunStatus, RunView, StopReason};
 use segue_engine::{Observer, RunContext, Session, inherited_environment, wall_now};
 use segue_journal::{Store, StoreError};
+use segue_supervisor::SECRET_BYTES_MIN;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -135,11 +137,13 @@ pub(crate) fn secrets(names: &[String]) -> CommandResult<BTreeMap<String, String
         return Err(CommandError::usage(message)
             .hint(format!("set them in the environment, as in `export {}=…`", missing[0])));
     }
-    let short: Vec<&str> =
-        values.iter().filter(|(_, v)| v.len() < 8).map(|(name, _)| name.as_str()).collect();
+    let is_short = |value: &String| value.len() < SECRET_BYTES_MIN;
+    let short = values.iter().filter(|(_, value)| is_short(value));
+    let short: Vec<&str> = short.map(|(name, _)| name.as_str()).collect();
     if !short.is_empty() {
+        let short = short.join(", ");
         let message =
-            format!("secrets shorter than 8 bytes cannot be masked: {}", short.join(", "));
+            format!("secrets shorter than {SECRET_BYTES_MIN} bytes cannot be masked: {short}");
         return Err(CommandError::usage(message));
     }
     Ok(values)
@@ -156,14 +160,12 @@ pub(crate) fn context(
     let mut allowed: Vec<PathBuf> = vec![base_dir.clone(), repository(&base_dir).to_owned()];
     let document = segue_spec::to_json(&loaded.text).unwrap_or_default();
     for path in document["allow_paths"].as_array().into_iter().flatten() {
-        let path = base_dir.join(path.as_str().unwrap_or_default());
-        allowed.extend(path.canonicalize());
+        allowed.push(base_dir.join(path.as_str().unwrap_or_default()));
     }
-    let allowed = allowed.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
     Ok(Arc::new(RunContext {
         run: run.clone(),
         run_dir: store.run_dir(run).canonicalize()?,
-        allowed: allowed.collect(),
+        allowed: allowed.iter().map(|path| real_path(path)).collect(),
         base_dir,
         environment: inherited_environment(std::env::vars_os(), &plan.secrets),
         secrets: secrets(&plan.secrets)?,
@@ -201,23 +203,8 @@ pub(crate) fn start(
     drive(session, context, observer)
 }
 
-/// Executes a run that another engine left to its end. `then` is handed in before anything
-/// starts.
-pub(crate) fn resume(
-    store: &Store,
-    run: RunId,
-    plan: Arc<Plan>,
-    resume: Resume,
-    context: Arc<RunContext>,
-    then: Option<Input>,
-    observer: &mut dyn Observer,
-) -> CommandResult<Ended> {
-    let mut session = Session::resume(store, run, plan, resume)?;
-    then.into_iter().for_each(|input| session.then(input));
-    drive(session, context, observer)
-}
-
-fn drive(
+/// Executes a run in hand to its end.
+pub(crate) fn drive(
     mut session: Session,
     context: Arc<RunContext>,
     observer: &mut dyn Observer,

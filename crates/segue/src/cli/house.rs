@@ -7,8 +7,7 @@ use segue_journal::Store;
 use serde_json::json;
 
 use super::error::{CommandError, CommandResult, exit};
-use super::faces::with_faces;
-use super::run::{conclude, show_of};
+use super::run::{carry_out, show_of};
 use super::{args, execute, hardware, load, print_error, print_line, store};
 
 /// The workflow that `init` writes.
@@ -119,15 +118,8 @@ pub(crate) fn demo(matches: &ArgMatches) -> CommandResult {
     let loaded = load::load(&path)?;
     let request = segue_core::RunRequest::default();
     let created = execute::create(&store, &loaded, request)?;
-    let run = created.run.clone();
-    let context = execute::context(&store, &run, &loaded, &created.plan)?;
-    let show = show_of(matches);
-    let dir = store.run_dir(&run);
-    let plan = created.plan.clone();
-    let ended = with_faces(&show, &dir, &plan, |observer| {
-        execute::start(&store, created, context, observer)
-    })?;
-    let code = conclude(&store, &run, &ended, &show, false)?;
+    let dir = store.run_dir(&created.run);
+    let code = carry_out(&store, created, &loaded, &show_of(matches), false)?;
     print_error(&format!(
         "\nnext:\n  segue show latest            how every task went\n  \
          segue logs latest            what they printed\n  \

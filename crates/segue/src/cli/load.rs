@@ -1,10 +1,11 @@
 //! Workflows from disk: the file, the files beside it, and where its paths may lead.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use segue_core::{Plan, RunRequest, Timestamp};
-use segue_spec::{LowerContext, Source, Workflow, check};
+use segue_spec::{LowerContext, Source, TEXT_BYTES_MAX, Workflow, check};
 use serde::{Deserialize, Serialize};
 
 use super::error::{CommandError, CommandResult};
@@ -44,7 +45,7 @@ impl Loaded {
             (ORIGIN_NAME.to_owned(), origin),
         ];
         let files = self.workflow.files().iter();
-        let files = files.map(|(name, text)| (format!("files/{name}"), text.clone().into_bytes()));
+        let files = files.map(|(name, text)| (kept_name(name), text.clone().into_bytes()));
         own.into_iter().chain(files).collect()
     }
 
@@ -67,7 +68,7 @@ impl Loaded {
 /// Loads and checks the workflow at `path`.
 pub(crate) fn load(path: &Path) -> CommandResult<Loaded> {
     let shown = path.display();
-    let text = fs::read(path).map_err(|error| {
+    let text = read_bounded(path).map_err(|error| {
         let message = format!("workflow `{shown}` cannot be read: {error}");
         let error = if error.kind() == std::io::ErrorKind::NotFound {
             CommandError::usage(message)
@@ -76,12 +77,27 @@ pub(crate) fn load(path: &Path) -> CommandResult<Loaded> {
         };
         error.hint("`segue init` writes an example to start from")
     })?;
-    let text = String::from_utf8(text)
-        .map_err(|_| CommandError::usage(format!("workflow `{shown}` is not UTF-8 text")))?;
+    let text = match String::from_utf8(text) {
+        Ok(text) => text,
+        // Cut within a character; the check says that it is too large.
+        Err(error) if error.as_bytes().len() > TEXT_BYTES_MAX => {
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        }
+        Err(_) => {
+            return Err(CommandError::usage(format!("workflow `{shown}` is not UTF-8 text")));
+        }
+    };
     let path = path.canonicalize()?;
     let base_dir = path.parent().unwrap_or(Path::new("/")).to_owned();
     let origin = Origin { path, base_dir: base_dir.clone() };
     checked(&shown.to_string(), text, origin, &|name| read_beside(&base_dir, name))
+}
+
+/// A file from its beginning, one byte more than a workflow may have: enough to refuse it.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Checks a workflow's text that a run has kept. `dir` is the run's folder.
@@ -96,8 +112,18 @@ pub(crate) fn load_kept(dir: &Path) -> CommandResult<Loaded> {
     let origin: Origin = serde_json::from_str(&read(ORIGIN_NAME)?)
         .map_err(|error| CommandError::internal(&error))?;
     let shown = origin.path.display().to_string();
-    let files = inputs.join("files");
-    checked(&shown, read(TEXT_NAME)?, origin, &|name| read_beside(&files, name))
+    checked(&shown, read(TEXT_NAME)?, origin, &|name| read_beside(&inputs, &kept_name(name)))
+}
+
+/// Where a file that a workflow names is kept among a run's inputs: below them, wherever it
+/// was. Names that stay in their folder stay readable.
+fn kept_name(name: &str) -> String {
+    let part = |part: &str| match part {
+        "" | "." | ".." => format!("%{}", part.replace('.', "2E")),
+        part => part.replace('%', "%25"),
+    };
+    let parts: Vec<String> = name.split('/').map(part).collect();
+    format!("files/{}", parts.join("/"))
 }
 
 fn checked(
@@ -118,8 +144,11 @@ fn read_beside(folder: &Path, name: &str) -> Result<String, String> {
     if !real.starts_with(repository(&root)) {
         return Err("it leads out of the workflow's folder".to_owned());
     }
-    let length = fs::metadata(&real).map_err(|error| error.to_string())?.len();
-    if length > FILE_BYTES_MAX {
+    let found = fs::metadata(&real).map_err(|error| error.to_string())?;
+    if !found.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    if found.len() > FILE_BYTES_MAX {
         return Err("it is larger than 16 MiB".to_owned());
     }
     fs::read_to_string(&real).map_err(|error| error.to_string())
@@ -145,4 +174,22 @@ pub(crate) fn load_kept_text(kept: &Loaded) -> CommandResult<Loaded> {
         let text = files.get(&name.to_owned()).map(|text| (*text).clone());
         text.ok_or_else(|| "it was not kept with the run".to_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept_name;
+
+    #[test]
+    fn what_is_kept_stays_below_the_inputs() {
+        let cases = [
+            ("schemas/a.json", "files/schemas/a.json"),
+            ("../x/./a.json", "files/%2E2E/x/%2E/a.json"),
+            ("/etc/a", "files/%/etc/a"),
+            ("%2E/a", "files/%252E/a"),
+        ];
+        for (name, kept) in cases {
+            assert_eq!(kept_name(name), kept);
+        }
+    }
 }

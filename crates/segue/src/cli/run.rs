@@ -11,10 +11,11 @@ use segue_journal::Store;
 use serde_json::json;
 
 use super::error::{CommandError, CommandResult, exit};
-use super::execute::{self, Ended};
+use super::execute::{self, Created, Ended};
 use super::faces::{self, Output, Show};
 use super::load::{self, Loaded};
 use super::{args, print_error, print_line, show_plan, store};
+use crate::progress::plain_text;
 
 /// How long a detached run's engine may take to begin.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(30);
@@ -43,13 +44,24 @@ pub(crate) fn run(matches: &ArgMatches) -> CommandResult {
     }
     let show = show_of(matches);
     let created = execute::create(&store, &loaded, request)?;
-    let context = execute::context(&store, &created.run, &loaded, &created.plan)?;
+    carry_out(&store, created, &loaded, &show, ephemeral)
+}
+
+/// Executes a run that has its folder and shows it, to its end.
+pub(crate) fn carry_out(
+    store: &Store,
+    created: Created,
+    loaded: &Loaded,
+    show: &Show,
+    ephemeral: bool,
+) -> CommandResult {
+    let context = execute::context(store, &created.run, loaded, &created.plan)?;
     let run_dir = context.run_dir.clone();
     let (run, plan) = (created.run.clone(), created.plan.clone());
-    let ended = faces::with_faces(&show, &run_dir, &plan, |observer| {
-        execute::start(&store, created, context, observer)
+    let ended = faces::with_faces(show, &run_dir, &plan, |observer| {
+        execute::start(store, created, context, observer)
     })?;
-    conclude(&store, &run, &ended, &show, private.is_some())
+    conclude(store, &run, &ended, show, ephemeral)
 }
 
 /// `segue plan FILE`.
@@ -188,7 +200,8 @@ fn farewell(run: &RunId, view: &RunView, ephemeral: bool) -> String {
     let mut text = String::new();
     if let Some(failure) = &view.failure {
         let task = failure.task.as_ref().map(|task| format!("`{task}` ")).unwrap_or_default();
-        text.push_str(&format!("  {task}failed ({}): {}\n", failure.class, failure.message));
+        let message = plain_text(&failure.message);
+        text.push_str(&format!("  {task}failed ({}): {message}\n", failure.class));
     }
     if ephemeral {
         return text;

@@ -30,6 +30,11 @@ pub(crate) fn cancel(matches: &ArgMatches) -> CommandResult {
     let task = task.map_err(|error| CommandError::usage(error.to_string()))?;
     let at_once = matches.get_flag("now");
     if !store.is_locked(&run)? {
+        if let Some(task) = &task {
+            let message = format!("nobody drives run {run}, so that `{task}` does not run");
+            return Err(CommandError::usage(message)
+                .hint(format!("`segue resume {run} --skip {task}` goes on without it")));
+        }
         let reason = StopReason::Cancelled;
         return take_up::take_up_to_end(&store, &seen, Input::Stop { task, reason, at_once });
     }

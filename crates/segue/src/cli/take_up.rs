@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use segue_core::{Input, Plan, Resume, ResumeScope, RunRequest, RunStatus, RunView, TaskId};
+use segue_engine::{RunError, Session};
 use segue_journal::Store;
 
 use super::error::{CommandError, CommandResult, exit};
 use super::faces::{self, Show};
 use super::load::{self, Loaded};
-use super::run::{conclude, show_of, text};
+use super::run::{carry_out, conclude, show_of, text};
 use super::{args, execute, hardware, print_error, store};
 
 /// `segue resume RUN`.
@@ -63,12 +64,7 @@ pub(crate) fn seen(store: &Store, run: &segue_core::RunId) -> CommandResult<RunV
 
 /// Tasks that may have had their effect and are only started again by name.
 pub(crate) fn held(view: &RunView) -> Vec<String> {
-    let tasks = view.tasks().filter(|view| {
-        view.task.retry.never
-            && view.entry.attempts > 0
-            && view.entry.status.is_final()
-            && view.entry.status != segue_core::TaskStatus::Succeeded
-    });
+    let tasks = view.tasks().filter(|view| view.entry.is_held(view.task));
     tasks.map(|view| view.task.id.to_string()).collect()
 }
 
@@ -100,35 +96,49 @@ fn take_up(
     request.skip.extend(skip);
     let show = show_of(matches);
     if seen.state().last_seq == 0 {
-        return begin(store, &run, &loaded, &show);
+        // Its engine died before it recorded anything.
+        return carry_out(store, execute::created(store, run)?, &loaded, &show, false);
     }
-    let plan = loaded.plan(&request, run.as_str(), seen.state().started_at)?;
+    let plan = Arc::new(loaded.plan(&request, run.as_str(), seen.state().started_at)?);
     let resume = resume_input(scope, request, &plan)?;
     let context = execute::context(store, &run, &loaded, &plan)?;
-    if loaded.workflow.digest() != kept.workflow.digest() {
-        if store.is_locked(&run)? {
-            return Err(CommandError::locked(format!("run {run} is under way")));
-        }
-        keep(store, &run, &loaded, &plan)?;
+    let session = session(store, seen, Arc::clone(&plan), resume)?;
+    // Under the run's lock, and only what its journal folds over.
+    let accepted = loaded.workflow.digest() != kept.workflow.digest();
+    if accepted || *plan != **seen.plan() {
+        session.keep(&if accepted { loaded.inputs() } else { Vec::new() })?;
     }
-    let plan = Arc::new(plan);
     let ended = faces::with_faces(&show, &dir, &plan, |observer| {
-        let plan = Arc::clone(&plan);
-        execute::resume(store, run.clone(), plan, resume, context, None, observer)
+        execute::drive(session, context, observer)
     })?;
     conclude(store, &run, &ended, &show, false)
 }
 
-/// A run whose engine died before it recorded anything.
-fn begin(store: &Store, run: &segue_core::RunId, loaded: &Loaded, show: &Show) -> CommandResult {
-    let created = execute::created(store, run.clone())?;
-    let context = execute::context(store, run, loaded, &created.plan)?;
-    let dir = store.run_dir(run);
-    let plan = created.plan.clone();
-    let ended = faces::with_faces(show, &dir, &plan, |observer| {
-        execute::start(store, created, context, observer)
+/// Takes the run in hand, if it still stands as it was seen.
+fn session(
+    store: &Store,
+    seen: &RunView,
+    plan: Arc<Plan>,
+    resume: Resume,
+) -> CommandResult<Session> {
+    let Some(run) = seen.state().run.clone() else {
+        return Err(CommandError::not_found("the run has not begun"));
+    };
+    let accepted = plan.digest != seen.plan().digest;
+    let session = Session::resume(store, run.clone(), plan, resume);
+    let session = session.map_err(|error| match error {
+        RunError::Corrupt { source, .. } if accepted => {
+            let message = format!("run {run} cannot go on with the changed workflow: {source}");
+            CommandError::usage(message)
+                .hint("a task that has begun can be neither removed nor renamed")
+        }
+        error => error.into(),
     })?;
-    conclude(store, run, &ended, show, false)
+    if session.view().state().last_seq != seen.state().last_seq {
+        return Err(CommandError::locked(format!("another engine has gone on with run {run}"))
+            .hint(format!("`segue show {run}` says how it stands now")));
+    }
+    Ok(session)
 }
 
 pub(crate) fn resume_input(
@@ -171,34 +181,19 @@ fn changed(path: &std::path::Path) -> CommandResult<Loaded> {
         .hint("`--accept-changes` goes on with it as it is now; or undo the change"))
 }
 
-/// Keeps what the run goes on with from here.
-fn keep(store: &Store, run: &segue_core::RunId, loaded: &Loaded, plan: &Plan) -> CommandResult<()> {
-    let dir = store.run_dir(run);
-    for (name, bytes) in loaded.inputs() {
-        let path = dir.join("inputs").join(name);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        segue_journal::write_atomic(&path, &bytes)?;
-    }
-    let plan = serde_json::to_vec(plan).map_err(|error| CommandError::internal(&error))?;
-    segue_journal::write_atomic(&dir.join("plan.json"), &plan)?;
-    Ok(())
-}
-
 /// Takes up a run that nobody drives only to end it.
 pub(crate) fn take_up_to_end(store: &Store, seen: &RunView, stop: Input) -> CommandResult {
     let Some(run) = seen.state().run.clone() else {
         return Err(CommandError::not_found("the run has not begun"));
     };
-    let dir = store.run_dir(&run);
-    let loaded = load::load_kept(&dir)?;
+    let loaded = load::load_kept(&store.run_dir(&run))?;
     let request = seen.state().request.clone();
     let plan = Arc::clone(seen.plan());
     let resume = resume_input(ResumeScope::Unfinished, request, &plan)?;
     let context = execute::context(store, &run, &loaded, &plan)?;
-    let show = Show::default();
-    let ended = execute::resume(store, run.clone(), plan, resume, context, Some(stop), &mut ())?;
-    conclude(store, &run, &ended, &show, false)?;
+    let mut session = session(store, seen, plan, resume)?;
+    session.then(stop);
+    let ended = execute::drive(session, context, &mut ())?;
+    conclude(store, &run, &ended, &Show::default(), false)?;
     Ok(exit::SUCCESS)
 }

@@ -28,7 +28,7 @@ pub(crate) use tailer::{TailStyle, Tailer};
 
 /// Text of a task as it may stand within one line of a screen: no escape sequences, no control
 /// characters.
-fn plain_text(text: &str) -> String {
+pub(crate) fn plain_text(text: &str) -> String {
     let text = console::strip_ansi_codes(text);
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
