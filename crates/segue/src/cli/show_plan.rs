@@ -1,6 +1,8 @@
 //! `segue plan`: what a run would do. Starts, contacts and records nothing.
 
-use segue_core::{Action, Backoff, Mode, Plan, RunRequest, Section, Task, Template, render};
+use segue_core::{
+    Action, Backoff, GateCheck, Mode, Plan, RunRequest, Section, Task, Template, render,
+};
 use serde_json::{Value, json};
 
 use super::error::{CommandResult, exit};
@@ -140,9 +142,9 @@ fn task_text(plan: &Plan, task: &Task) -> String {
     if let Some(timeout) = task.limits.timeout {
         notes.push(format!("timeout {timeout}"));
     }
-    let delays = delays(task);
+    let delays: Vec<String> =
+        delays(task).take(DELAYS_SHOWN_MAX).map(|delay| delay.to_string()).collect();
     if !delays.is_empty() {
-        let delays: Vec<String> = delays.iter().map(ToString::to_string).collect();
         let jitter = if task.retry.jitter { " at most" } else { "" };
         notes.push(format!("{} tries, waits{jitter} {}", task.retry.attempts, delays.join(", ")));
     }
@@ -185,17 +187,20 @@ fn command(plan: &Plan, task: &Task) -> String {
     }
 }
 
+/// How many waits between tries are shown.
+const DELAYS_SHOWN_MAX: usize = 50;
+
 /// The waits between tries, jitter left out.
-fn delays(task: &Task) -> Vec<segue_core::Millis> {
+fn delays(task: &Task) -> impl Iterator<Item = segue_core::Millis> {
     let retry = &task.retry;
     let tries = if retry.never { 1 } else { retry.attempts };
     let cap = retry.max_delay.0.max(retry.delay.0);
-    let grown = |n: u32| match retry.backoff {
+    let grown = move |n: u32| match retry.backoff {
         Backoff::Fixed => retry.delay.0,
         Backoff::Linear => retry.delay.0.saturating_mul(u64::from(n)),
         Backoff::Exponential => retry.delay.0.saturating_mul(2_u64.saturating_pow(n - 1)),
     };
-    (1..tries.min(50)).map(|n| segue_core::Millis(grown(n).min(cap))).collect()
+    (1..tries).map(move |n| segue_core::Millis(grown(n).min(cap)))
 }
 
 /// No run of the plan takes longer in tasks: the longest path plus what the slots leave over.
@@ -218,10 +223,17 @@ fn time_bound(plan: &Plan, slots: u32) -> Option<u64> {
 }
 
 fn worst(task: &Task) -> Option<u64> {
-    let once = task.limits.timeout?.0.saturating_add(task.limits.kill_grace.0);
+    let verify = task.gates.iter().filter_map(|gate| match &gate.check {
+        GateCheck::Verify { timeout, .. } => Some(timeout.0),
+        _ => None,
+    });
+    let limits = [task.limits.timeout?.0].into_iter().chain(verify);
+    let once = limits.fold(0, |sum: u64, limit| {
+        sum.saturating_add(limit).saturating_add(task.limits.kill_grace.0)
+    });
     let rounds = task.gates.iter().map(|gate| gate.rounds).max().unwrap_or(0);
     let tries = if task.retry.never { 1 } else { u64::from(task.retry.attempts + rounds) };
-    let waits: u64 = delays(task).iter().map(|delay| delay.0).sum();
+    let waits = delays(task).fold(0, |sum: u64, delay| sum.saturating_add(delay.0));
     Some(once.saturating_mul(tries).saturating_add(waits))
 }
 
@@ -241,7 +253,10 @@ fn task_value(plan: &Plan, index: usize) -> Value {
         "command": command(plan, task),
         "timeout_seconds": task.limits.timeout.map(segue_core::Millis::as_secs_f64),
         "tries": if task.retry.never { 1 } else { task.retry.attempts },
-        "retry_delays_seconds": delays(task).iter().map(|d| d.as_secs_f64()).collect::<Vec<_>>(),
+        "retry_delays_seconds": delays(task)
+            .take(DELAYS_SHOWN_MAX)
+            .map(segue_core::Millis::as_secs_f64)
+            .collect::<Vec<_>>(),
         "gates": task.gates.len(),
     })
 }
