@@ -177,6 +177,8 @@ impl From<segue_engine::RunError> for CommandError {
             RunError::Lock(segue_journal::LockError::NoSuchRun { .. }) => {
                 Self::not_found(error.to_string())
             }
+            RunError::Journal(journal) if journal.is_disk_full() => Self::internal(&error)
+                .hint("free some disk, then `segue resume latest`; nothing earlier is lost"),
             RunError::Supervisor(_) => Self::internal(&error)
                 .hint("library users: set SEGUE_BIN, put `segue` on PATH, or call main_hook"),
             _ => Self::internal(&error),

@@ -1,6 +1,5 @@
 //! Which faces show a run while it goes on in this process.
 
-use std::cell::RefCell;
 use std::path::Path;
 
 use segue_core::{Plan, Recorded, RunView};
@@ -29,12 +28,11 @@ pub(crate) struct Show {
 }
 
 /// Several observers as one.
-#[derive(Default)]
-struct Faces(RefCell<Vec<Box<dyn Observer>>>);
+struct Faces(Vec<Box<dyn Observer>>);
 
 impl Observer for Faces {
     fn observe(&mut self, events: &[Recorded], view: &RunView) {
-        for face in self.0.get_mut() {
+        for face in &mut self.0 {
             face.observe(events, view);
         }
     }
@@ -63,6 +61,5 @@ pub(crate) fn with_faces<T>(
     if let Some(style) = style {
         faces.push(Box::new(OutputFollower::new(run_dir, style)));
     }
-    let mut faces = Faces(RefCell::new(faces));
-    drive(&mut faces)
+    drive(&mut Faces(faces))
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::error::{CommandError, CommandResult, exit};
 use super::run::text;
 use super::{args, load, print_error, print_line, store, take_up};
-use crate::progress::{TailStyle, Tailer};
+use crate::progress::{TailStyle, Tailer, plain_text};
 
 /// How much of a log a report shows.
 const LOG_TAIL_BYTES: u64 = 16 << 10;
@@ -197,7 +197,7 @@ fn print_table(summaries: &[RunSummary], verbose: bool) {
                 print_line(&format!("{:<wide$}    {name} = {}", "", plain(value)));
             }
             if let Some(failure) = &summary.failure {
-                let message: String = failure.message.chars().take(200).collect();
+                let message: String = plain_text(&failure.message).chars().take(200).collect();
                 print_line(&format!("{:<wide$}    {}: {message}", "", failure.class));
             }
         }
@@ -209,12 +209,13 @@ pub(crate) fn show(matches: &ArgMatches) -> CommandResult {
     let store = store(false)?;
     let run = store.find(&text(matches, "RUN"))?;
     let view = take_up::seen(&store, &run)?;
+    let status = status_of(&store, &run, &view)?;
     if matches.get_flag("json") {
-        let document = segue_engine::state_document(&view);
+        let mut document = segue_engine::state_document(&view);
+        document["run"]["status"] = json!(status);
         print_line(&serde_json::to_string_pretty(&document).unwrap_or_default());
         return Ok(exit::SUCCESS);
     }
-    let status = status_of(&store, &run, &view)?;
     let state = view.state();
     let until = view.ended_at.unwrap_or_else(|| {
         if status == RunStatus::Running { segue_engine::wall_now() } else { state.last_at }
@@ -233,7 +234,7 @@ pub(crate) fn show(matches: &ArgMatches) -> CommandResult {
     for task in view.tasks() {
         let note = match (&task.entry.failure, &task.entry.skipped, &task.entry.blocked_by) {
             (Some((class, message)), ..) => {
-                format!("{class}: {}", message.chars().take(500).collect::<String>())
+                format!("{class}: {}", plain_text(message).chars().take(500).collect::<String>())
             }
             (_, Some(reason), _) => reason.to_string(),
             (.., Some(by)) => format!("by `{by}`"),

@@ -27,7 +27,7 @@ use segue_journal::Store;
 pub fn main() -> ExitCode {
     init_log();
     let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let wants_json = words.iter().any(|word| word == "--json");
+    let wants_json = words.iter().any(|word| word == "--json" || word == "--json=result");
     let code = match args::parse(words) {
         Ok(matches) => dispatch(&matches),
         Err(args::Refusal::Clap(error)) => {
