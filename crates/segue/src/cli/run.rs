@@ -1,5 +1,6 @@
 //! `run`, `plan`, and the hidden verb behind `run --detach`.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -100,7 +101,9 @@ fn runnable(matches: &ArgMatches) -> CommandResult<Loaded> {
 fn detach(store: &Store, loaded: &Loaded, request: segue_core::RunRequest) -> CommandResult {
     let created = execute::create(store, loaded, request)?;
     let dir = store.run_dir(&created.run);
-    let log = std::fs::File::create(dir.join("engine.log"))?;
+    let mut log = std::fs::OpenOptions::new();
+    let log = log.write(true).create(true).truncate(true).mode(0o600);
+    let log = log.open(dir.join("engine.log"))?;
     let changes = segue_engine::Changes::new()?;
     changes.add(&dir)?;
     let child = Command::new("/proc/self/exe")

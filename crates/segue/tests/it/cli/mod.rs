@@ -4,6 +4,7 @@ mod disk;
 mod live;
 mod looking;
 mod refusals;
+mod store;
 
 /// Two tasks in a row that end at once.
 pub(crate) const SMALL: &str = r#"
