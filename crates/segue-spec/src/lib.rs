@@ -40,6 +40,7 @@ pub fn to_json(text: &str) -> Option<serde_json::Value> {
 
 pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics, Severity};
 pub use params::{ParamSpec, ParamType, SecretName};
+pub use quantity::duration;
 pub use schema::schema;
 pub use workflow::{LowerContext, Source, Workflow, check};
 pub use yaml::{DEPTH_MAX, EXPANSION_BYTES_MAX, TEXT_BYTES_MAX, VALUE_BYTES_MAX};

@@ -5,7 +5,10 @@
 use segue_core::{Millis, Usd};
 
 /// Reads `250ms`, `2s`, `5m`, `1h30m`, `1d`; a bare number counts as seconds if `bare`.
-pub(crate) fn duration(text: &str, bare: bool) -> Result<Millis, String> {
+///
+/// # Errors
+/// What is wrong, as a fragment that fits after "VALUE is not a duration: ".
+pub fn duration(text: &str, bare: bool) -> Result<Millis, String> {
     let hint = || "write it as `30s`, `5m` or `1h30m`".to_owned();
     let text = text.trim();
     if let Ok(number) = text.parse::<f64>() {

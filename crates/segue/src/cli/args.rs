@@ -13,22 +13,6 @@ use super::load;
 /// The hidden verb that drives a detached run.
 pub(crate) const ENGINE_VERB: &str = "__engine";
 
-/// Flags of `run` that take a value: what a search for the file must step over.
-const VALUED: [&str; 12] = [
-    "--concurrency",
-    "--timeout",
-    "--retry",
-    "--only",
-    "--skip",
-    "--output",
-    "--mode",
-    "--budget",
-    "--tokens",
-    "--record",
-    "--replay",
-    "--resume",
-];
-
 /// Why there is nothing to do.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -38,10 +22,11 @@ pub(crate) enum Refusal {
 
 /// Parses the command line.
 pub(crate) fn parse(words: Vec<OsString>) -> Result<ArgMatches, Refusal> {
+    let words = without_resume(words);
     let mut command = command();
     let text = |index: usize| words.get(index).and_then(|word| word.to_str());
     if let Some(verb @ ("run" | "plan")) = text(1)
-        && let Some(path) = file_of(&words)
+        && let Some(path) = file_of(&words, &command)
     {
         let loaded = load::load(&path).map_err(Refusal::Command)?;
         command = command.mut_subcommand(verb, |command| with_params(command, &loaded));
@@ -49,15 +34,38 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<ArgMatches, Refusal> {
     command.try_get_matches_from(words).map_err(|error| Refusal::Clap(Box::new(error)))
 }
 
+/// `run --resume RUN`, or `--restore`, is `resume RUN`.
+fn without_resume(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_none_or(|verb| verb != "run") {
+        return words;
+    }
+    let found = words.iter().take_while(|word| *word != "--").enumerate().find_map(|(at, word)| {
+        let text = word.to_str()?;
+        let rest = ["--resume", "--restore"].iter().find_map(|flag| text.strip_prefix(flag))?;
+        let value = rest.strip_prefix('=').map(OsString::from);
+        (rest.is_empty() || value.is_some()).then_some((at, value))
+    });
+    let Some((at, value)) = found else { return words };
+    match value {
+        Some(value) => words[at] = value,
+        None => drop(words.remove(at)),
+    }
+    words[1] = "resume".into();
+    words
+}
+
 /// The workflow's file: the first word after the verb that is no flag and no flag's value.
-fn file_of(words: &[OsString]) -> Option<PathBuf> {
+fn file_of(words: &[OsString], command: &Command) -> Option<PathBuf> {
+    let run = command.find_subcommand("run");
+    let takes_next = |arg: &&Arg| arg.get_action().takes_values() && !arg.is_require_equals_set();
+    let valued = run.into_iter().flat_map(Command::get_arguments).filter(takes_next);
+    let valued: Vec<String> =
+        valued.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect();
     let mut words = words.iter().skip(2);
     while let Some(word) = words.next() {
         let text = word.to_string_lossy();
-        if VALUED.contains(&text.as_ref()) {
+        if valued.iter().any(|flag| *flag == text) {
             words.next();
-        } else if text == "--resume" || text == "--restore" {
-            return None;
         } else if !text.starts_with('-') {
             return Some(PathBuf::from(word));
         }
@@ -158,24 +166,24 @@ pub(crate) fn common_request(matches: &ArgMatches, request: &mut RunRequest) -> 
     if let Some(slots) = matches.get_one::<u32>("concurrency") {
         request.concurrency = Some(*slots);
     }
-    let timeout = matches.get_one::<String>("timeout").cloned();
-    let timeout = timeout.or_else(|| env_of(&["SEGUE_TIMEOUT", "AGENT_TIMEOUT"]));
-    if let Some(text) = timeout {
-        let wrong = || {
-            CommandError::usage(format!("`{text}` is no duration above zero"))
-                .hint("write it as `90s`, `5m` or `1h30m`")
-        };
-        request.timeout = Some(duration(&text).ok_or_else(wrong)?);
+    // What a run was asked for once is stronger than the environment it is resumed in.
+    let timeout = matches.get_one::<String>("timeout").map(|text| ("--timeout", text.clone()));
+    let timeout = timeout.or_else(|| match request.timeout {
+        Some(_) => None,
+        None => env_of(&["SEGUE_TIMEOUT", "AGENT_TIMEOUT"]),
+    });
+    if let Some((name, text)) = timeout {
+        let wrong = |why| CommandError::usage(format!("{name} {text:?} is no duration: {why}"));
+        request.timeout = Some(segue_spec::duration(&text, true).map_err(wrong)?);
     }
     let tries = matches.try_get_one::<u32>("retry").ok().flatten().copied();
-    let from_env = env_of(&["SEGUE_RETRY_ATTEMPTS", "RETRY_ATTEMPTS"]);
-    request.retry_attempts = match (tries, from_env) {
-        (Some(tries), _) => Some(tries),
-        (None, Some(text)) => Some(text.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
-            CommandError::usage(format!("RETRY_ATTEMPTS={text:?} is no number from 1 up"))
-        })?),
-        (None, None) => request.retry_attempts,
-    };
+    request.retry_attempts = tries.or(request.retry_attempts);
+    if let (None, Some((name, text))) =
+        (request.retry_attempts, env_of(&["SEGUE_RETRY_ATTEMPTS", "RETRY_ATTEMPTS"]))
+    {
+        let wrong = || CommandError::usage(format!("{name} {text:?} is no number from 1 up"));
+        request.retry_attempts = Some(text.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?);
+    }
     for flag in ["budget", "tokens", "mode", "record", "replay"] {
         if matches.try_contains_id(flag).unwrap_or(false) && matches.contains_id(flag) {
             let message = format!("`--{flag}` is not acted on by this build");
@@ -185,35 +193,10 @@ pub(crate) fn common_request(matches: &ArgMatches, request: &mut RunRequest) -> 
     Ok(())
 }
 
-fn env_of(names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| std::env::var(name).ok()).filter(|text| !text.is_empty())
-}
-
-/// `90`, `90s`, `5m`, `1h30m`.
-fn duration(text: &str) -> Option<segue_core::Millis> {
-    let mut total: u64 = 0;
-    let mut number = String::new();
-    let mut last_unit = "s";
-    for c in text.chars().chain(['\0']) {
-        if c.is_ascii_digit() {
-            number.push(c);
-            continue;
-        }
-        if number.is_empty() && c == '\0' {
-            break;
-        }
-        let unit = match c {
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            '\0' if last_unit == "s" && total == 0 => 1,
-            _ => return None,
-        };
-        last_unit = "u";
-        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
-        number.clear();
-    }
-    (total > 0 && number.is_empty()).then(|| segue_core::Millis::from_secs(total))
+/// The first of these variables that is set and not empty, with its value.
+fn env_of(names: &[&'static str]) -> Option<(&'static str, String)> {
+    let mut set = names.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
+    set.find(|(_, text)| !text.is_empty())
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -422,4 +405,23 @@ fn housekeeping() -> Vec<Command> {
 /// Whether `text` names a file rather than a run.
 pub(crate) fn is_file(text: &str) -> bool {
     Path::new(text).is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(typed: &str, meant: &str) {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(without_resume(words(typed)), words(meant));
+    }
+
+    #[test]
+    fn a_run_with_resume_is_a_resume() {
+        check("segue run --resume latest --json", "segue resume latest --json");
+        check("segue run --restore=ep-1", "segue resume ep-1");
+        check("segue run file.yaml -- --resume x", "segue run file.yaml -- --resume x");
+        check("segue show --resume x", "segue show --resume x");
+    }
 }
