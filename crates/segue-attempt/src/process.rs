@@ -95,7 +95,7 @@ impl Processes {
     /// Starts a process and waits for its end, whoever lives to tell it.
     ///
     /// # Errors
-    /// [`NoEnd`], in one line.
+    /// `NoEnd`, in one line.
     pub async fn run(&self, start: sup::Start) -> Result<sup::Ended, NoEnd> {
         let number = start.number;
         // A supervisor that dies between two starts is replaced once; a second time is a fault.
