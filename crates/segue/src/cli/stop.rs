@@ -31,7 +31,7 @@ pub(crate) fn cancel(matches: &ArgMatches) -> CommandResult {
     let at_once = matches.get_flag("now");
     if !store.is_locked(&run)? {
         if let Some(task) = &task {
-            let message = format!("nobody drives run {run}, so that `{task}` does not run");
+            let message = format!("nobody drives run {run}: it can only be ended as a whole");
             return Err(CommandError::usage(message)
                 .hint(format!("`segue resume {run} --skip {task}` goes on without it")));
         }
