@@ -22,7 +22,7 @@ mod result;
 pub use attempt::{AttemptOrder, Reattached, Runner, Watch};
 pub use classify::classify;
 pub use prepare::{PrepareError, RunContext, inherited_environment, names_needed, real_path};
-pub use process::{Fate, Processes};
+pub use process::{Fate, NoEnd, Processes};
 pub use readiness::async_fd;
 pub use result::{last_json, last_lines, tail_text};
 pub use segue_supervisor::{Launch, adoption, main_hook};
