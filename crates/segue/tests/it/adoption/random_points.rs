@@ -3,7 +3,7 @@
 //! The seed is printed; `SEGUE_KILL_SEED` runs the same plans and choices again. When exactly a
 //! kill strikes is the machine's chance too: the waits in here *are* the random points.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,7 @@ use super::{Victim, pids};
 use crate::lab::{Lab, Live, PATIENCE, Signal, await_end, journal, signal};
 
 const POINTS: usize = 200;
+const POINTS_A_RUN: usize = 12;
 const TASKS: usize = 40;
 const LAYERS: usize = 5;
 /// A kill comes at most so long after the one before: one of these for a whole run, so that some
@@ -141,13 +142,23 @@ fn side_effects(lab: &Lab) -> BTreeMap<String, Vec<u64>> {
         .collect()
 }
 
+/// What the kills have led to: a test that met nothing of it would prove nothing.
+#[derive(Debug, Default)]
+struct Met {
+    points: usize,
+    resumed: usize,
+    adopted: usize,
+    lost: usize,
+}
+
 /// What has to hold once a run has ended well.
-fn check(lab: &Lab, run: &Path) {
+fn check(lab: &Lab, run: &Path, met: &mut Met) {
     let events = journal(run);
     let mut seqs = events.iter().map(|recorded| recorded["seq"].as_u64().expect("a number"));
     assert!((1..).zip(&mut seqs).all(|(place, seq)| place == seq), "gaps");
     let mut cleared: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut succeeded: BTreeMap<String, usize> = BTreeMap::new();
+    let mut dispatched = BTreeSet::new();
     for event in events.iter().map(|recorded| &recorded["event"]) {
         let task = |value: &Value| value["task"].as_str().unwrap_or_default().to_owned();
         match event["type"].as_str() {
@@ -158,6 +169,13 @@ fn check(lab: &Lab, run: &Path) {
                 cleared.entry(name).or_default().push(number);
             }
             Some("task_succeeded") => *succeeded.entry(task(event)).or_default() += 1,
+            Some("run_resumed") => met.resumed += 1,
+            Some("attempt_dispatched") => {
+                let number = event["attempt"]["number"].as_u64().expect("a number");
+                let again = !dispatched.insert((task(&event["attempt"]), number));
+                met.adopted += usize::from(again);
+            }
+            Some("attempt_ended") if event["report"]["class"] == "lost" => met.lost += 1,
             _ => {}
         }
     }
@@ -174,8 +192,8 @@ fn check(lab: &Lab, run: &Path) {
     }
 }
 
-/// One run: killed until it ends or `points` are used up, then left to end. The points hit.
-fn one_run(chance: &mut Chance, points: usize) -> usize {
+/// One run: killed until it ends or `points` are used up, then left to end.
+fn one_run(chance: &mut Chance, points: usize, met: &mut Met) {
     let lab = Lab::with(&workflow(chance));
     std::fs::create_dir(lab.work().join("side")).expect("a folder");
     let (store, is_over) = (lab.store(), AtomicBool::new(false));
@@ -208,8 +226,8 @@ fn one_run(chance: &mut Chance, points: usize) -> usize {
         panic!("the run does not end: {}", engine.told());
     });
     lab.await_emptiness();
-    check(&lab, &lab.latest());
-    hit
+    check(&lab, &lab.latest(), met);
+    met.points += hit;
 }
 
 /// Lets the watcher end also when the test fails.
@@ -237,10 +255,12 @@ fn kill_anybody_at_200_random_points() {
     let seed: u64 = given.unwrap_or_else(|| now.expect("after 1970").as_secs());
     println!("SEGUE_KILL_SEED={seed}");
     let mut chance = Chance(seed);
-    let (mut hit, mut runs) = (0, 0);
-    while hit < POINTS {
-        hit += one_run(&mut chance, (POINTS - hit).min(12));
+    let (mut met, mut runs) = (Met::default(), 0);
+    while met.points < POINTS {
+        let left = POINTS - met.points;
+        one_run(&mut chance, left.min(POINTS_A_RUN), &mut met);
         runs += 1;
     }
-    println!("{hit} points in {runs} runs");
+    println!("{met:?} in {runs} runs");
+    assert!(met.resumed > 20 && met.adopted > 20 && met.lost > 5, "{met:?}");
 }
