@@ -50,6 +50,11 @@ fn without_resume(mut words: Vec<OsString>) -> Vec<OsString> {
         Some(value) => words[at] = value,
         None => drop(words.remove(at)),
     }
+    // A run's folder names it as well.
+    let path = words.get(at).map(PathBuf::from).filter(|path| path.is_dir());
+    if let Some(name) = path.as_deref().and_then(Path::file_name) {
+        words[at] = name.to_owned();
+    }
     words[1] = "resume".into();
     words
 }
@@ -285,6 +290,10 @@ fn acting() -> Vec<Command> {
         .arg(json_run_arg());
     vec![
         run(Command::new("run").about("Run a workflow"))
+            .arg(
+                value("resume", "RUN", "Go on with a run, as `segue resume RUN` does")
+                    .visible_alias("restore"),
+            )
             .arg(flag("dry-run", "Show what would happen, as `plan` does"))
             .arg(flag("detach", "Run in the background and print the run's id"))
             .arg(flag("ephemeral", "Keep nothing: a private store, deleted at the end"))

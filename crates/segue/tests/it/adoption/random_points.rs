@@ -262,5 +262,5 @@ fn kill_anybody_at_200_random_points() {
         runs += 1;
     }
     println!("{met:?} in {runs} runs");
-    assert!(met.resumed > 20 && met.adopted > 20 && met.lost > 5, "{met:?}");
+    assert!(met.resumed > 20 && met.adopted > 5 && met.lost > 5, "{met:?}");
 }

@@ -152,6 +152,22 @@ fn one_interrupt_stops_gracefully_and_a_resume_finishes() {
 }
 
 #[test]
+fn run_can_say_resume_as_well() {
+    let lab = Lab::with(HOLDS);
+    let live = holding(&lab);
+    live.signal(Signal::INT);
+    assert_eq!(live.wait().code, 130);
+    let folder = lab.latest().display().to_string();
+    lab.expect(4, &["run", "--resume", "nothing"]);
+    lab.expect(2, &["run", "flow.segue.yaml", "--resume", &folder]);
+    lab.write("go", "");
+    lab.expect(0, &["run", "--concurrency", "2", "--restore", &folder]);
+    assert_eq!(lab.read("done"), "first\nheld\nlast\n");
+    lab.expect(0, &["run", "--resume=latest"]);
+    assert_eq!(lab.runs().len(), 1);
+}
+
+#[test]
 fn a_second_interrupt_ends_at_once() {
     let lab = Lab::with(
         r#"
