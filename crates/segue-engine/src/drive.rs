@@ -25,7 +25,7 @@ use segue_journal::Summarizer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock::{Timer, wall_now};
-use crate::disk::FreeDisk;
+use crate::disk::DiskGuard;
 use crate::requests::Requests;
 use crate::session::{RunError, Session};
 use crate::spans::{SpansThread, Wish};
@@ -80,7 +80,7 @@ struct Driver<'a> {
     requests: Requests,
     summarizer: Summarizer,
     state_file: StateFile,
-    free_disk: FreeDisk,
+    disk: DiskGuard,
     /// Appended, not known to be durable.
     unpublished: VecDeque<Recorded>,
     /// Ordered, their event not known to be durable.
@@ -114,7 +114,7 @@ impl<'a> Driver<'a> {
             requests: Requests::open(&session.run_dir, session.requests_mark)?,
             summarizer,
             state_file: StateFile::new(&session.run_dir),
-            free_disk: FreeDisk::new(&session.run_dir, session.scheduler.plan()),
+            disk: DiskGuard::new(&session.run_dir, session.scheduler.plan()),
             inputs,
             arrived,
             unpublished: VecDeque::new(),
@@ -239,15 +239,19 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Arms the timer and lets the derived file follow.
+    /// Starts what waited for disk, lets the derived file follow and arms the timer.
     fn rest(&mut self) -> Result<(), RunError> {
         let now = wall_now();
+        for (attempt, number) in self.disk.freed(now) {
+            self.start(attempt, number);
+        }
         if let Err(error) = self.state_file.write_if_due(&self.session.view, now) {
             // The journal holds everything; the next write may succeed.
             tracing::warn!(%error, "state.json could not be written");
         }
         let deadline = self.session.scheduler.next_deadline();
-        let next = [deadline, self.state_file.due()].into_iter().flatten().min();
+        let dues = [deadline, self.state_file.due(), self.disk.due()];
+        let next = dues.into_iter().flatten().min();
         self.timer.arm(next, now)?;
         Ok(())
     }
@@ -267,12 +271,23 @@ impl<'a> Driver<'a> {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::StartAttempt { attempt, number } => self.start(attempt, number),
+            Effect::StartAttempt { attempt, number } => {
+                if self.disk.admits(&attempt, number, wall_now()) {
+                    self.start(attempt, number);
+                }
+            }
             Effect::StopAttempt { attempt, reason, at_once } => {
-                if let Some(number) = self.numbers.get(&attempt) {
+                if self.disk.forget(&attempt) {
+                    self.send(Input::AttemptEnded {
+                        attempt,
+                        report: Box::new(never_started(reason)),
+                    });
+                } else if let Some(number) = self.numbers.get(&attempt) {
                     self.runner.stop(*number, reason, at_once);
                 }
             }
+            // What is held back has not started, and will.
+            Effect::Reattach { attempt, .. } if self.disk.holds(&attempt) => {}
             Effect::Reattach { attempt, number } => self.reattach(attempt, number),
             Effect::Ask { attempt, wants } => {
                 let index = self.session.scheduler.position(&attempt.task);
@@ -286,13 +301,6 @@ impl<'a> Driver<'a> {
     }
 
     fn start(&mut self, attempt: AttemptId, number: Seq) {
-        if let Err(message) = self.free_disk.check(wall_now()) {
-            let outcome = Outcome::SpawnFailed { kind: "disk".to_owned(), message };
-            let class = Some(FailureClass::Spawn);
-            let report = Box::new(AttemptReport::bare(outcome, class, Teardown::None));
-            self.send(Input::AttemptEnded { attempt, report });
-            return;
-        }
         let Some(order) = self.order(attempt.clone(), number) else { return };
         let (runner, inputs) = (self.runner.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
@@ -334,7 +342,7 @@ impl<'a> Driver<'a> {
         let (plan, state) = (scheduler.plan(), scheduler.state());
         let names = names_needed(&plan.tasks[index]);
         let scope = task_scope(plan, state, index, &names);
-        let task_started_at = state.tasks[index].started_at.unwrap_or(state.last_at);
+        let task_started_at = state.tasks[index].first_started_at.unwrap_or(state.last_at);
         let run_deadline = scheduler.run_deadline();
         self.numbers.insert(attempt.clone(), number);
         Some(AttemptOrder { index, attempt, number, scope, task_started_at, run_deadline })
@@ -401,6 +409,12 @@ impl<'a> Driver<'a> {
         });
         running.collect()
     }
+}
+
+/// The report of an attempt whose start was held back until it was asked to stop.
+fn never_started(reason: StopReason) -> AttemptReport {
+    let class = Some(FailureClass::Cancelled);
+    AttemptReport::bare(Outcome::Cancelled { reason }, class, Teardown::None)
 }
 
 /// An observer that looks away.

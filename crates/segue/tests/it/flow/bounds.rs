@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ends;
-use crate::lab::{Lab, count};
+use crate::lab::{Lab, Signal, count};
 
 #[test]
 fn a_timeout_ends_the_whole_tree() {
@@ -69,14 +69,35 @@ fn a_run_has_a_limit_too() {
     assert_eq!(lab.finish(command).code, 1);
 }
 
+/// More than any disk of this decade has.
+const FULL: &str = "name: full\nlimits: {min_free_disk: 900TB, timeout: 2s}\n\
+    defaults: {retry: {attempts: 3}}\ntasks: {t: {run: touch ran}}\n";
+
 #[test]
 fn nothing_starts_on_a_disk_that_is_nearly_full() {
-    let lab =
-        Lab::with("name: full\nlimits: {min_free_disk: 900TB}\ntasks: {t: {run: touch ran}}\n");
+    let lab = Lab::with(FULL);
     let done = lab.expect(1, &["run", "flow.segue.yaml"]);
-    assert!(done.stderr.contains("free"), "{done:#?}");
-    assert_eq!(ends(&lab, "t"), [("spawn_failed".to_owned(), "spawn".to_owned())]);
+    assert_eq!(done.stderr.matches("`min_free_disk`").count(), 1, "{done:#?}");
+    let events = lab.events();
+    assert_eq!(count(&events, "attempt_dispatched", "t"), 1, "no try is used");
+    assert_eq!(count(&events, "retry_scheduled", "t"), 0);
     assert!(!lab.work().join("ran").exists());
+}
+
+#[test]
+fn a_start_that_waits_for_disk_can_be_stopped_and_resumed() {
+    let lab = Lab::with(&FULL.replace("2s", "1h"));
+    let mut live = lab.start(lab.segue(&["run", "--json=events", "flow.segue.yaml"]));
+    live.dispatched("t");
+    live.signal(Signal::INT);
+    let done = live.wait();
+    assert_eq!(done.code, 130, "{done:#?}");
+    assert_eq!(ends(&lab, "t"), [("cancelled".to_owned(), "cancelled".to_owned())]);
+    let workflow = FULL.replace("900TB", "1KiB");
+    lab.write("flow.segue.yaml", &workflow);
+    lab.expect(0, &["resume", "latest", "--accept-changes"]);
+    assert!(lab.work().join("ran").exists());
+    assert_eq!(ends(&lab, "t").len(), 2);
 }
 
 #[test]
