@@ -2,7 +2,7 @@
 //!
 //! A success is never classified, and standard output never is: words there are data.
 
-use segue_core::{FailureClass, Outcome, TimeLimit};
+use segue_core::{FailureClass, Outcome};
 
 /// Phrases of a failed program's last stderr lines, in the precedence of promise S0.34.
 const PHRASES: [(&[&str], FailureClass); 7] = [
@@ -24,22 +24,15 @@ const EXIT_TIMEOUT: i32 = 124;
 /// Classifies an attempt whose outcome is not a success.
 #[must_use]
 pub fn classify(outcome: &Outcome, stderr_tail: &str) -> FailureClass {
-    match outcome {
-        Outcome::TimedOut { limit: TimeLimit::Total | TimeLimit::Run } => FailureClass::Timeout,
-        Outcome::TimedOut { limit: TimeLimit::Stall } => FailureClass::Stall,
-        Outcome::SpawnFailed { .. } => FailureClass::Spawn,
-        Outcome::Cancelled { .. } | Outcome::Parked => FailureClass::Cancelled,
-        Outcome::Lost => FailureClass::Lost,
-        Outcome::OutputLimit => FailureClass::Output,
-        Outcome::Signaled { .. } => FailureClass::Execution,
-        Outcome::Exited { code: EXIT_TIMEOUT } => FailureClass::Timeout,
-        Outcome::Exited { .. } => {
-            let tail = stderr_tail.to_lowercase();
-            let told =
-                PHRASES.iter().find(|(words, _)| words.iter().any(|word| tail.contains(word)));
-            told.map_or(FailureClass::Execution, |(_, class)| *class)
-        }
+    if let Some(class) = outcome.class_at_least() {
+        return class;
     }
+    if matches!(outcome, Outcome::Exited { code: EXIT_TIMEOUT }) {
+        return FailureClass::Timeout;
+    }
+    let tail = stderr_tail.to_lowercase();
+    let told = PHRASES.iter().find(|(words, _)| words.iter().any(|word| tail.contains(word)));
+    told.map_or(FailureClass::Execution, |(_, class)| *class)
 }
 
 #[cfg(test)]

@@ -244,11 +244,10 @@ fn store(name: &str, value: Value, prepared: &Prepared) -> std::io::Result<Store
     let path = prepared.attempt_dir.join(format!("{}.value.json", file_stem(name)));
     fs::write(&path, &json)?;
     let sha256 = Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Stored::Ref {
-        path: shown(&path, &prepared.start.run_dir),
-        bytes: u64::try_from(json.len()).unwrap_or(u64::MAX),
-        sha256,
-    })
+    let path = shown(&path, &prepared.start.run_dir);
+    let head = Stored::head_of(&value, &path);
+    let bytes = u64::try_from(json.len()).unwrap_or(u64::MAX);
+    Ok(Stored::Ref { path, bytes, sha256, head })
 }
 
 /// An output's name as part of a file's name. Of the names that may be given it changes none.

@@ -24,18 +24,23 @@ pub fn last_json(text: &str) -> Option<Value> {
     while let Some(found) = text[at..].find(['{', '[']) {
         let start = at + found;
         let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
-        if let Some(Ok(value)) = values.next() {
-            at = start + values.byte_offset();
-            // `[12]` and the like in a log line, or the tail of an ANSI sequence, is no result.
-            if value.is_object() || is_result_array(text, start, at) {
-                last = Some(value);
+        match values.next() {
+            Some(Ok(value)) => {
+                at = start + values.byte_offset();
+                // `[12]` and the like in a log line is no result.
+                if value.is_object() || is_result_array(text, start, at) {
+                    last = Some(value);
+                }
             }
-        } else {
-            misses += 1;
-            if misses > MISSES_MAX {
-                break;
+            // Cut off at the end of the text: what stands inside of it is no result.
+            Some(Err(error)) if error.is_eof() => break,
+            _ => {
+                misses += 1;
+                if misses > MISSES_MAX {
+                    break;
+                }
+                at = start + 1;
             }
-            at = start + 1;
         }
     }
     last
@@ -144,6 +149,7 @@ mod tests {
             Some(json!({"a": "}{", "b": 1})),
         );
         check("{\"a\": 1}\n{\"b\": tru", Some(json!({"a": 1})));
+        check("{\"a\": 1}\n{\"b\": {\"c\": 2}, \"d\": tru", Some(json!({"a": 1})));
         check("\u{1b}[32mok\u{1b}[0m {\"a\": 1}\u{1b}[0m", Some(json!({"a": 1})));
         check("log\n[1, 2]\n", Some(json!([1, 2])));
         check("{\"a\": 1}\n[12] later", Some(json!({"a": 1})));

@@ -40,6 +40,9 @@ use crate::{
 /// How long after a backstop the scheduler asks again.
 const BACKSTOP_AGAIN: Millis = Millis::from_secs(60);
 
+/// How far a keeper's clock and the journal's may differ about the run's deadline.
+const DEADLINE_SLACK: Millis = Millis::from_secs(1);
+
 /// A journal that does not fold over this plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("event {seq} does not fit the run: {reason}")]
@@ -257,7 +260,17 @@ impl Scheduler {
         if report.class.is_none() {
             self.judge(index, &mut report);
         }
+        if self.is_of_an_earlier_deadline(&report.outcome) {
+            report.outcome = Outcome::Cancelled { reason: StopReason::Shutdown };
+            report.message = "stopped at the deadline from before the resume".to_owned();
+        }
         self.end_attempt(index, attempt, report);
+    }
+
+    /// Whether a keeper stopped an attempt at a deadline of the run that a resume has moved since.
+    fn is_of_an_earlier_deadline(&self, outcome: &Outcome) -> bool {
+        let at_deadline = matches!(outcome, Outcome::TimedOut { limit: TimeLimit::Run });
+        at_deadline && self.now + DEADLINE_SLACK < self.run_deadline()
     }
 
     /// Records an attempt's end and what follows from it for its task.

@@ -6,7 +6,9 @@ use serde_json::{Map, json};
 
 use crate::plan::Value;
 use crate::state::{RunState, TaskEntry};
-use crate::{AttemptReport, Plan, RunStatus, Stored, TaskIndex};
+use crate::{
+    AttemptReport, Plan, RunStatus, Section, StopReason, Stored, Task, TaskIndex, TaskStatus,
+};
 
 /// The scope of expressions about the whole run: `params run tasks`.
 ///
@@ -68,10 +70,33 @@ pub(crate) fn task_scope_with(
     position: impl Fn(&str) -> Option<TaskIndex>,
 ) -> Value {
     let entry = &state.tasks[index];
-    let mut scope = run_scope_with(plan, state, names, state.status(), position);
+    let status = status_seen_by(plan, state, index, names);
+    let mut scope = run_scope_with(plan, state, names, status, position);
     scope["task"] = json!({"id": plan.tasks[index].id, "attempt": entry.attempts.max(1)});
     scope["previous"] = entry.last.as_deref().map_or(Value::Null, previous);
     scope
+}
+
+/// The run's status as a task sees it: those after the DAG see how the DAG ended.
+fn status_seen_by(
+    plan: &Plan,
+    state: &RunState,
+    index: TaskIndex,
+    names: &BTreeSet<String>,
+) -> RunStatus {
+    let asks = names.contains("run") || names.contains("run.status");
+    if plan.tasks[index].section == Section::Main || !asks {
+        return state.status();
+    }
+    if state.stop.is_some_and(|stop| stop.reason == StopReason::Cancelled) {
+        return RunStatus::Cancelled;
+    }
+    let ended_badly = |(task, entry): (&Task, &TaskEntry)| {
+        let bad = [TaskStatus::Failed, TaskStatus::Blocked, TaskStatus::Cancelled];
+        task.section == Section::Main && !task.optional && bad.contains(&entry.status)
+    };
+    let failed = plan.tasks.iter().zip(&state.tasks).any(ended_badly);
+    if failed { RunStatus::Failed } else { RunStatus::Succeeded }
 }
 
 /// Adds the attempt's own result and outputs to a task's scope, for its gates.

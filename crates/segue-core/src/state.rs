@@ -111,6 +111,9 @@ pub struct TaskEntry {
     pub waiting: Option<(WaitingOn, Option<Timestamp>)>,
     /// When its first attempt was dispatched.
     pub started_at: Option<Timestamp>,
+    /// When its first attempt in this run was dispatched, also before a resume.
+    #[serde(default)]
+    pub first_started_at: Option<Timestamp>,
     /// When it came to its final status.
     pub ended_at: Option<Timestamp>,
     /// Its last ended attempt.
@@ -178,6 +181,7 @@ impl TaskEntry {
             rounds: 0,
             waiting: None,
             started_at: None,
+            first_started_at: None,
             ended_at: None,
             last: None,
             failure: None,
@@ -190,7 +194,8 @@ impl TaskEntry {
     /// Starts over with a fresh allowance; attempt numbers go on.
     fn reset(&mut self) {
         let (attempts, last) = (self.attempts, self.last.take());
-        *self = Self { attempts, last, ..Self::new() };
+        let first_started_at = self.first_started_at;
+        *self = Self { attempts, last, first_started_at, ..Self::new() };
     }
 
     fn end(&mut self, status: TaskStatus, at: Timestamp) {
@@ -368,6 +373,7 @@ impl RunState {
                 state.step = AttemptStep::Dispatched(at);
                 entry.status = TaskStatus::Running;
                 entry.started_at.get_or_insert(at);
+                entry.first_started_at.get_or_insert(at);
             }
             Event::AttemptRecalled { attempt } => {
                 let state = entry.current(attempt.number)?;
@@ -421,7 +427,9 @@ impl TaskEntry {
     fn end_attempt(&mut self, at: Timestamp, report: &AttemptReport) {
         if report.may_have_run() {
             // Its dispatch may have been lost with an engine.
-            self.started_at.get_or_insert(report.started_at.unwrap_or(at));
+            let started_at = report.started_at.unwrap_or(at);
+            self.started_at.get_or_insert(started_at);
+            self.first_started_at.get_or_insert(started_at);
         }
         self.attempt = None;
         self.status = TaskStatus::Pending;

@@ -226,9 +226,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The class of an attempt that ended so whatever else is known: only a program that ended
-    /// by itself can have succeeded.
-    pub(crate) const fn class_at_least(&self) -> Option<FailureClass> {
+    /// The class of an attempt that ended so whatever else is known; `None` for a program that
+    /// ended by itself, which alone can have succeeded.
+    #[must_use]
+    pub const fn class_at_least(&self) -> Option<FailureClass> {
         Some(match self {
             Self::Exited { .. } => return None,
             Self::Signaled { .. } => FailureClass::Execution,

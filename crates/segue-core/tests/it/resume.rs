@@ -1,11 +1,11 @@
 //! After the engine: what a crash leaves, what starts over, what is never repeated.
 
 use segue_core::{
-    CorruptJournal, Event, Expression, Input, ResumeScope, RunStatus, Scheduler, Section,
+    CorruptJournal, Event, Expression, Input, Outcome, ResumeScope, RunStatus, Scheduler, Section,
     StopReason, TaskId,
 };
 
-use crate::plans::{PlanText, exited, tasks};
+use crate::plans::{PlanText, exited, report, tasks};
 use crate::rig::Rig;
 
 fn from(task: &str) -> ResumeScope {
@@ -225,4 +225,32 @@ fn a_journal_that_does_not_fold_is_refused_by_place() {
         events[1].event = Event::AttemptCleared { attempt: Rig::attempt("nobody.1") };
     });
     assert!(unknown.reason.contains("no such task"), "{unknown}");
+}
+
+#[test]
+fn a_deadline_from_before_the_resume_uses_no_try() {
+    let plan = tasks("a").plan(|plan| plan.limits.timeout = segue_core::Millis::from_secs(60));
+    let mut rig = Rig::started(plan.done(), 1);
+    rig.crash(usize::MAX);
+    rig.wait(50_000);
+    rig.resume(ResumeScope::Unfinished, 1);
+    rig.input(Input::Reattached { attempt: Rig::attempt("a.1") });
+    rig.wait(10_000);
+    let limit = segue_core::TimeLimit::Run;
+    let ended = report(Outcome::TimedOut { limit }, Some(segue_core::FailureClass::Timeout));
+    rig.input(Input::AttemptEnded { attempt: Rig::attempt("a.1"), report: ended });
+    rig.run(|_| true);
+    assert_eq!(rig.status(), RunStatus::Succeeded);
+}
+
+#[test]
+fn the_first_start_in_a_run_is_remembered_over_resumes() {
+    let mut rig = Rig::started(tasks("a").done(), 1);
+    let first = rig.scheduler.state().tasks[0].first_started_at;
+    rig.run(|_| false);
+    rig.wait(5_000);
+    rig.resume(ResumeScope::Unfinished, 1);
+    let entry = &rig.scheduler.state().tasks[0];
+    assert!(first.is_some() && entry.first_started_at == first);
+    assert!(entry.started_at > first);
 }

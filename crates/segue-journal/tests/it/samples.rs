@@ -69,8 +69,8 @@ fn request() -> RunRequest {
 
 fn full_report() -> AttemptReport {
     let digest = "0123456789abcdef".repeat(4);
-    let kept =
-        Stored::Ref { path: "attempts/a.1/result.json".to_owned(), bytes: 70_000, sha256: digest };
+    let path = "attempts/a.1/result.json".to_owned();
+    let kept = Stored::Ref { path, bytes: 70_000, sha256: digest, head: serde_json::Value::Null };
     AttemptReport {
         outcome: Outcome::Exited { code: 3 },
         class: Some(FailureClass::Quality),
