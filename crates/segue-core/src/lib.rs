@@ -35,11 +35,12 @@ pub use input::{Effect, Input, Ordered, Output, Resume, ResumeScope};
 pub use plan::*;
 pub use scheduler::{CorruptJournal, IncompatibleState, Scheduler};
 pub use scope::{output_scope, run_scope, task_scope};
-pub use state::{AttemptState, AttemptStep, Phase, RunState, STATE_VERSION, Stop, TaskEntry};
+pub use state::{AttemptState, AttemptStep, Phase, RunState, STATE_VERSION, TaskEntry};
 pub use status::{
     FailureClass, Finding, Outcome, RunStatus, SkipReason, StopReason, TaskStatus, Teardown,
     TimeLimit, WaitingOn,
 };
+pub use stop::Stop;
 pub use template::{
     ExpressionError, Mode, check_expression, check_template, evaluate, render, shell_quote, truthy,
 };

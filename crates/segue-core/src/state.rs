@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AttemptReport, Event, FailureClass, Outcome, RunId, RunRequest, RunStatus, Section, Seq,
-    SkipReason, StopReason, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp, Usd, WaitingOn,
-    Wants,
+    SkipReason, Stop, StopReason, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp, Usd,
+    WaitingOn, Wants,
 };
 
 /// The version of [`RunState`] as a snapshot.
@@ -61,37 +61,6 @@ pub struct RunState {
     pub cost: Option<Usd>,
     /// By [`TaskIndex`].
     pub tasks: Vec<TaskEntry>,
-}
-
-/// A request to end the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stop {
-    /// Why.
-    pub reason: StopReason,
-    /// Without grace.
-    pub at_once: bool,
-    /// The section it came in.
-    pub section: Section,
-}
-
-impl Stop {
-    /// Whether tasks of `section` no longer start.
-    #[must_use]
-    pub fn blocks(&self, section: Section) -> bool {
-        match self.reason {
-            StopReason::FailFast => section == Section::Main,
-            StopReason::Cancelled => {
-                self.at_once || section != Section::Finally || self.section == Section::Finally
-            }
-            StopReason::Shutdown | StopReason::RunTimeout | StopReason::DiskFull => true,
-        }
-    }
-
-    /// Whether the run can be taken up where it was left.
-    #[must_use]
-    pub const fn interrupts(&self) -> bool {
-        matches!(self.reason, StopReason::Shutdown | StopReason::DiskFull)
-    }
 }
 
 /// How a task stands, and what is known of it.

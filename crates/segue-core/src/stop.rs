@@ -6,9 +6,42 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::scheduler::{Scheduler, never_ran};
 use crate::state::AttemptStep;
-use crate::{Effect, Event, Outcome, StopReason, TaskIndex};
+use crate::{Effect, Event, Outcome, Section, StopReason, TaskIndex};
+
+/// A request to end the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Why.
+    pub reason: StopReason,
+    /// Without grace.
+    pub at_once: bool,
+    /// The section it came in.
+    pub section: Section,
+}
+
+impl Stop {
+    /// Whether tasks of `section` no longer start.
+    #[must_use]
+    pub fn blocks(&self, section: Section) -> bool {
+        match self.reason {
+            StopReason::FailFast => section == Section::Main,
+            StopReason::Cancelled => {
+                self.at_once || section != Section::Finally || self.section == Section::Finally
+            }
+            StopReason::Shutdown | StopReason::RunTimeout | StopReason::DiskFull => true,
+        }
+    }
+
+    /// Whether the run can be taken up where it was left.
+    #[must_use]
+    pub const fn interrupts(&self) -> bool {
+        matches!(self.reason, StopReason::Shutdown | StopReason::DiskFull)
+    }
+}
 
 impl Scheduler {
     pub(crate) fn stop_run(&mut self, reason: StopReason, at_once: bool) {
