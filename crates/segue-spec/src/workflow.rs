@@ -23,6 +23,21 @@ pub struct Source {
     pub text: String,
 }
 
+impl Source {
+    /// The folders outside of the workflow's own that it says its paths may lead to, as they
+    /// are written; for who reads its files while it is being checked.
+    #[must_use]
+    pub fn allow_paths(&self) -> Vec<String> {
+        let root = crate::yaml::parse(&self.text, &mut Sink::default());
+        root.as_ref().map(allow_paths).unwrap_or_default()
+    }
+}
+
+fn allow_paths(root: &Node) -> Vec<String> {
+    let paths = root.get("allow_paths").map(Node::scalars).unwrap_or_default();
+    paths.into_iter().map(str::to_owned).collect()
+}
+
 /// What lowering needs to know of the world besides the request.
 pub struct LowerContext<'a> {
     /// The run's id; `run.id` in defaults.
@@ -168,6 +183,13 @@ impl Workflow {
     #[must_use]
     pub fn secrets(&self) -> &[SecretName] {
         &self.secrets
+    }
+
+    /// The folders outside of the workflow's own that its paths may lead to, as they are
+    /// written.
+    #[must_use]
+    pub fn allow_paths(&self) -> Vec<String> {
+        allow_paths(&self.root)
     }
 
     /// Keys that are right but that this build does not act on: a run must refuse them.

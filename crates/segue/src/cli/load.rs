@@ -1,9 +1,11 @@
 //! Workflows from disk: the file, the files beside it, and where its paths may lead.
 
+use std::cell::LazyCell;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use segue_attempt::real_path;
 use segue_core::{Plan, RunRequest, Timestamp};
 use segue_spec::{LowerContext, Source, TEXT_BYTES_MAX, Workflow, check};
 use serde::{Deserialize, Serialize};
@@ -90,7 +92,12 @@ pub(crate) fn load(path: &Path) -> CommandResult<Loaded> {
     let path = path.canonicalize()?;
     let base_dir = path.parent().unwrap_or(Path::new("/")).to_owned();
     let origin = Origin { path, base_dir: base_dir.clone() };
-    checked(&shown.to_string(), text, origin, &|name| read_beside(&base_dir, name))
+    let source = Source { name: shown.to_string(), text };
+    let allowed = LazyCell::new(|| {
+        let paths = source.allow_paths();
+        paths.iter().map(|path| real_path(&base_dir.join(path))).collect::<Vec<_>>()
+    });
+    checked(&source, origin, &|name| read_beside(&base_dir, name, &allowed))
 }
 
 /// A file from its beginning, one byte more than a workflow may have: enough to refuse it.
@@ -111,8 +118,8 @@ pub(crate) fn load_kept(dir: &Path) -> CommandResult<Loaded> {
     };
     let origin: Origin = serde_json::from_str(&read(ORIGIN_NAME)?)
         .map_err(|error| CommandError::internal(&error))?;
-    let shown = origin.path.display().to_string();
-    checked(&shown, read(TEXT_NAME)?, origin, &|name| read_beside(&inputs, &kept_name(name)))
+    let source = Source { name: origin.path.display().to_string(), text: read(TEXT_NAME)? };
+    checked(&source, origin, &|name| read_beside(&inputs, &kept_name(name), &[]))
 }
 
 /// Where a file that a workflow names is kept among a run's inputs: below them, wherever it
@@ -127,21 +134,21 @@ fn kept_name(name: &str) -> String {
 }
 
 fn checked(
-    name: &str,
-    text: String,
+    source: &Source,
     origin: Origin,
     files: &dyn Fn(&str) -> Result<String, String>,
 ) -> CommandResult<Loaded> {
-    let source = Source { name: name.to_owned(), text: text.clone() };
-    let workflow = check(&source, files).map_err(|found| CommandError::diagnostics(&found))?;
-    Ok(Loaded { workflow, origin, text })
+    let workflow = check(source, files).map_err(|found| CommandError::diagnostics(&found))?;
+    Ok(Loaded { workflow, origin, text: source.text.clone() })
 }
 
-fn read_beside(folder: &Path, name: &str) -> Result<String, String> {
+/// A file that a workflow names: in `folder`, its repository or one of the `allowed` folders,
+/// links followed.
+fn read_beside(folder: &Path, name: &str, allowed: &[PathBuf]) -> Result<String, String> {
     let path = folder.join(name);
     let real = path.canonicalize().map_err(|error| error.to_string())?;
     let root = folder.canonicalize().map_err(|error| error.to_string())?;
-    if !real.starts_with(repository(&root)) {
+    if !real.starts_with(repository(&root)) && !allowed.iter().any(|dir| real.starts_with(dir)) {
         return Err("it leads out of the workflow's folder".to_owned());
     }
     let found = fs::metadata(&real).map_err(|error| error.to_string())?;
@@ -170,7 +177,8 @@ pub(crate) fn load_kept_text(kept: &Loaded) -> CommandResult<Loaded> {
     let files: std::collections::BTreeMap<&String, &String> =
         kept.workflow.files().iter().map(|(name, text)| (name, text)).collect();
     let shown = kept.origin.path.display().to_string();
-    checked(&shown, kept.text.clone(), kept.origin.clone(), &|name| {
+    let source = Source { name: shown, text: kept.text.clone() };
+    checked(&source, kept.origin.clone(), &|name| {
         let text = files.get(&name.to_owned()).map(|text| (*text).clone());
         text.ok_or_else(|| "it was not kept with the run".to_owned())
     })

@@ -101,6 +101,20 @@ fn gates_pass_at_equality_and_fail_closed() {
 }
 
 #[test]
+fn a_schema_may_be_where_allow_paths_leads() {
+    let flow = "name: g\nallow_paths: [../shared]\ntasks:\n  t:\n    run: echo '{}'\n    \
+        gates: [{schema: ../shared/s.json}, {schema: linked.json}]\n";
+    let lab = Lab::with(flow);
+    let shared = lab.write("../shared/s.json", r#"{"type": "object"}"#);
+    std::os::unix::fs::symlink(shared, lab.work().join("linked.json")).expect("room");
+    lab.expect(0, &["run", "flow.segue.yaml"]);
+    lab.write("flow.segue.yaml", &flow.replace("[../shared]", "[../other]"));
+    let done = lab.expect(2, &["check", "flow.segue.yaml"]);
+    assert!(done.stderr.contains("linked.json"), "{done:#?}");
+    assert!(done.stderr.contains("leads out of the workflow's folder"), "{done:#?}");
+}
+
+#[test]
 fn feedback_tells_the_next_round_why_and_uses_no_try() {
     let lab = Lab::with(
         r#"
