@@ -197,6 +197,9 @@ pub struct RunRequest {
     /// `--timeout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Millis>,
+    /// `AGENT_TIMEOUT`: how long an attempt may take whose task and defaults say nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_timeout: Option<Millis>,
     /// `--budget`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Usd>,

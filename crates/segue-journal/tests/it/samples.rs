@@ -58,6 +58,7 @@ fn request() -> RunRequest {
         ]),
         concurrency: Some(4),
         timeout: Some(Millis(90_000)),
+        attempt_timeout: None,
         budget: Some(Usd(5_510_000)),
         tokens: Some(2_000_000),
         retry_attempts: Some(3),

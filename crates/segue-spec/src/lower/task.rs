@@ -106,7 +106,7 @@ impl<'a> Lowering<'a> {
         let output = self.quantity(self.how(node, "output_limit"), quantity::size);
         let orphan = self.quantity(self.how(node, "orphan_for"), quantity::duration);
         task.limits = AttemptLimits {
-            timeout: timeout.or(plain.timeout),
+            timeout: timeout.or(self.request.attempt_timeout).or(plain.timeout),
             stall: stall.or(plain.stall),
             kill_grace: grace.unwrap_or(plain.kill_grace),
             output_bytes_max: output.unwrap_or(plain.output_bytes_max),

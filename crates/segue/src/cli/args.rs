@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use segue_core::{RunRequest, Value};
+use segue_core::{Millis, RunRequest, Value};
 use segue_spec::{ParamSpec, ParamType};
 
 use super::error::{CommandError, CommandResult};
@@ -59,7 +59,9 @@ fn without_resume(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-/// The workflow's file: the first word after the verb that is no flag and no flag's value.
+/// The workflow's file: of the words after the verb that are no flags and no known flag's value,
+/// the first one that is a file or is called like one, else the first. The flags of its
+/// parameters, and so which words are their values, are known only once it is read.
 fn file_of(words: &[OsString], command: &Command) -> Option<PathBuf> {
     let run = command.find_subcommand("run");
     let takes_next = |arg: &&Arg| arg.get_action().takes_values() && !arg.is_require_equals_set();
@@ -67,15 +69,19 @@ fn file_of(words: &[OsString], command: &Command) -> Option<PathBuf> {
     let valued: Vec<String> =
         valued.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect();
     let mut words = words.iter().skip(2);
+    let mut first = None;
     while let Some(word) = words.next() {
         let text = word.to_string_lossy();
         if valued.iter().any(|flag| *flag == text) {
             words.next();
         } else if !text.starts_with('-') {
-            return Some(PathBuf::from(word));
+            if text.ends_with(".yaml") || text.ends_with(".yml") || is_file(&text) {
+                return Some(PathBuf::from(word));
+            }
+            first = first.or_else(|| Some(PathBuf::from(word)));
         }
     }
-    None
+    first
 }
 
 fn with_params(command: Command, loaded: &load::Loaded) -> Command {
@@ -173,13 +179,15 @@ pub(crate) fn common_request(matches: &ArgMatches, request: &mut RunRequest) -> 
     }
     // What a run was asked for once is stronger than the environment it is resumed in.
     let timeout = matches.get_one::<String>("timeout").map(|text| ("--timeout", text.clone()));
-    let timeout = timeout.or_else(|| match request.timeout {
+    let of_env = |name, asked: Option<Millis>| match asked {
         Some(_) => None,
-        None => env_of(&["SEGUE_TIMEOUT", "AGENT_TIMEOUT"]),
-    });
-    if let Some((name, text)) = timeout {
-        let wrong = |why| CommandError::usage(format!("{name} {text:?} is no duration: {why}"));
-        request.timeout = Some(segue_spec::duration(&text, true).map_err(wrong)?);
+        None => env_of(&[name]),
+    };
+    if let Some(given) = timeout.or_else(|| of_env("SEGUE_TIMEOUT", request.timeout)) {
+        request.timeout = Some(duration(&given)?);
+    }
+    if let Some(given) = of_env("AGENT_TIMEOUT", request.attempt_timeout) {
+        request.attempt_timeout = Some(duration(&given)?);
     }
     let tries = matches.try_get_one::<u32>("retry").ok().flatten().copied();
     request.retry_attempts = tries.or(request.retry_attempts);
@@ -196,6 +204,11 @@ pub(crate) fn common_request(matches: &ArgMatches, request: &mut RunRequest) -> 
         }
     }
     Ok(())
+}
+
+fn duration((name, text): &(&str, String)) -> CommandResult<Millis> {
+    let wrong = |why| CommandError::usage(format!("{name} {text:?} is no duration: {why}"));
+    segue_spec::duration(text, true).map_err(wrong)
 }
 
 /// The first of these variables that is set and not empty, with its value.
@@ -306,7 +319,7 @@ fn acting() -> Vec<Command> {
         resume,
         retry,
         Command::new("cancel")
-            .about("End a run, or one task of it, for good")
+            .about("End a run, or one task of it; `resume` takes it up again")
             .arg(run_arg())
             .arg(Arg::new("TASK").help("Only this task"))
             .arg(flag("now", "Without grace")),
@@ -424,6 +437,18 @@ mod tests {
     fn check(typed: &str, meant: &str) {
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
         assert_eq!(without_resume(words(typed)), words(meant));
+    }
+
+    #[test]
+    fn a_parameters_value_is_not_the_file() {
+        let file = |text: &str| {
+            let words: Vec<OsString> = text.split(' ').map(OsString::from).collect();
+            file_of(&words, &command()).map(|path| path.display().to_string())
+        };
+        assert_eq!(file("segue run --topic X f.yaml").as_deref(), Some("f.yaml"));
+        assert_eq!(file("segue run --only t f.yml X").as_deref(), Some("f.yml"));
+        assert_eq!(file("segue run nowhere X --topic Y").as_deref(), Some("nowhere"));
+        assert_eq!(file("segue run --force"), None);
     }
 
     #[test]

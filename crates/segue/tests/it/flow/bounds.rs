@@ -69,6 +69,26 @@ fn a_run_has_a_limit_too() {
     assert_eq!(lab.finish(command).code, 1);
 }
 
+#[test]
+fn agent_timeout_is_for_tasks_that_say_nothing() {
+    let lab = Lab::with(
+        "name: agents\ndefaults: {kill_grace: 1s}\nlimits: {concurrency: 2}\ntasks:\n  \
+         silent: {run: sleep 300, optional: true}\n  \
+         says: {run: 'sleep 2; touch made', timeout: 1m}\n  \
+         next: {needs: [says], run: 'true'}\n",
+    );
+    let mut command = lab.segue(&["run", "flow.segue.yaml"]);
+    command.env("AGENT_TIMEOUT", "1s");
+    let done = lab.finish(command);
+    assert_eq!(done.code, 0, "it does not bound the run: {done:#?}");
+    assert_eq!(ends(&lab, "silent"), [("timed_out".to_owned(), "timeout".to_owned())]);
+    assert_eq!(lab.status("next"), "succeeded");
+    let mut command = lab.segue(&["run", "flow.segue.yaml"]);
+    command.env("AGENT_TIMEOUT", "soon");
+    let done = lab.finish(command);
+    assert!(done.code == 2 && done.stderr.contains("AGENT_TIMEOUT"), "{done:#?}");
+}
+
 /// More than any disk of this decade has.
 const FULL: &str = "name: full\nlimits: {min_free_disk: 900TB, timeout: 2s}\n\
     defaults: {retry: {attempts: 3}}\ntasks: {t: {run: touch ran}}\n";
