@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use segue_core::{Plan, RunId};
 
@@ -16,6 +17,9 @@ use crate::ofd::Range;
 
 /// The name of a store's folder, unless `SEGUE_HOME` names another.
 const FOLDER: &str = ".segue";
+
+/// What the name of a run's folder begins with until it is whole.
+const DRAFT_PREFIX: &str = ".new-";
 
 /// Why a store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +173,7 @@ impl Store {
     ) -> Result<RunDir, StoreError> {
         let path = self.run_dir(run);
         // Under a name that no run has, so that an engine killed in here leaves no half a run.
-        let draft = self.runs_dir().join(format!(".new-{run}"));
+        let draft = self.runs_dir().join(format!("{DRAFT_PREFIX}{run}"));
         if path.exists() || !disk::create_dir(&draft)? {
             return Err(StoreError::RunExists { run: run.clone() });
         }
@@ -206,6 +210,39 @@ impl Store {
         dirs.iter().rev().try_for_each(|dir| disk::sync_dir(dir))?;
         disk::write_durable(&lock.dir().join("plan.json"), &plan_json(run, plan)?)?;
         Ok(disk::sync_dir(lock.dir())?)
+    }
+
+    /// Removes the halves of runs that engines killed while making them have left: those that
+    /// nobody has touched for `untouched` and nobody holds. How many there were.
+    ///
+    /// # Errors
+    /// [`IoError`]; a store that does not exist has none.
+    pub fn remove_drafts(&self, untouched: Duration) -> Result<usize, IoError> {
+        let mut count = 0;
+        for path in self.drafts()? {
+            let meta = fs::symlink_metadata(&path).and_then(|meta| meta.modified());
+            let age = meta.ok().and_then(|at| at.elapsed().ok());
+            let left = age.is_some_and(|age| age >= untouched);
+            if left && !lock::is_held(&path.join("run.lock"), Range::Whole)? {
+                fs::remove_dir_all(&path).map_err(IoError::at("remove", &path))?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    fn drafts(&self) -> Result<Vec<PathBuf>, IoError> {
+        let runs = self.runs_dir();
+        let entries = match fs::read_dir(&runs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(IoError::at("read", &runs)(error)),
+        };
+        let is_draft = |path: &PathBuf| {
+            let name = path.file_name().and_then(OsStr::to_str);
+            name.is_some_and(|name| name.starts_with(DRAFT_PREFIX))
+        };
+        Ok(entries.flatten().map(|entry| entry.path()).filter(is_draft).collect())
     }
 
     /// Takes the lock of `run` for this engine's life, without waiting.

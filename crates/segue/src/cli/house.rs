@@ -1,6 +1,7 @@
 //! Keeping house: `schema init doctor completions demo`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use segue_journal::Store;
@@ -9,6 +10,9 @@ use serde_json::json;
 use super::error::{CommandError, CommandResult, exit};
 use super::run::{carry_out, show_of};
 use super::{args, execute, hardware, load, print_error, print_line, store};
+
+/// How long an unfinished run's folder is left alone: making one takes less than a second.
+const DRAFT_AGE: Duration = Duration::from_secs(3600);
 
 /// The workflow that `init` writes.
 const EXAMPLE: &str = include_str!("../../assets/example.segue.yaml");
@@ -60,7 +64,13 @@ pub(crate) fn doctor(matches: &ArgMatches) -> CommandResult {
     let slots = hardware::concurrency_for(&hardware);
     let home = std::env::var_os("SEGUE_HOME");
     let root = Store::locate(&std::env::current_dir()?, home.as_deref());
-    let entries = if root.is_dir() { Store::open(&root)?.list()? } else { Vec::new() };
+    let (entries, drafts) = if root.is_dir() {
+        let store = Store::open(&root)?;
+        let drafts = store.remove_drafts(DRAFT_AGE)?;
+        (store.list()?, drafts)
+    } else {
+        (Vec::new(), 0)
+    };
     let unreadable: Vec<_> = entries.iter().filter(|entry| entry.problem.is_some()).collect();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     if matches.get_flag("json") {
@@ -71,6 +81,7 @@ pub(crate) fn doctor(matches: &ArgMatches) -> CommandResult {
         let document = json!({
             "version": execute::VERSION, "kernel": kernel.trim(), "hardware": hardware,
             "slots": slots, "store": root, "runs": entries.len(), "unreadable": problems,
+            "drafts_removed": drafts,
         });
         print_line(&serde_json::to_string_pretty(&document).unwrap_or_default());
     } else {
@@ -87,6 +98,9 @@ pub(crate) fn doctor(matches: &ArgMatches) -> CommandResult {
         let made = if root.is_dir() { "" } else { " (not made yet)" };
         print_line(&format!("store     {}{made}", root.display()));
         print_line(&format!("runs      {}", entries.len()));
+        if drafts > 0 {
+            print_line(&format!("removed   {drafts} halves of runs that were never begun"));
+        }
         for entry in &unreadable {
             let problem = entry.problem.as_deref().unwrap_or_default();
             print_line(&format!("unreadable {}: {problem}", entry.run));

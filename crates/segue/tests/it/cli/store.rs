@@ -35,6 +35,32 @@ fn the_store_is_the_nearest_one_above_else_at_the_repositorys_root() {
 }
 
 #[test]
+fn a_store_that_cannot_be_read_is_not_an_empty_one() {
+    let lab = Lab::with(SMALL);
+    std::fs::create_dir(lab.store()).expect("room");
+    std::fs::write(lab.store().join("runs"), "no folder").expect("room");
+    let done = lab.expect(70, &["list", "--json"]);
+    assert!(done.stdout.starts_with("{\"error\""), "{done:#?}");
+}
+
+#[test]
+fn halves_of_runs_are_removed_once_they_are_old() {
+    let lab = Lab::with(SMALL);
+    lab.expect(0, &["run", "flow.segue.yaml"]);
+    let runs = lab.store().join("runs");
+    for name in [".new-old-1", ".new-fresh-1"] {
+        std::fs::create_dir_all(runs.join(name).join("inputs")).expect("room");
+    }
+    let mut touch = lab.command("touch");
+    touch.args(["-d", "2 hours ago"]).arg(runs.join(".new-old-1"));
+    assert_eq!(lab.finish(touch).code, 0);
+    let done = lab.expect(0, &["doctor"]);
+    assert!(done.stdout.contains("removed   1 "), "{done:#?}");
+    assert!(!runs.join(".new-old-1").exists() && runs.join(".new-fresh-1").exists());
+    assert_eq!(std::fs::read_dir(&runs).expect("a folder").count(), 2);
+}
+
+#[test]
 fn paths_start_at_the_workflows_folder_wherever_it_is_run() {
     let lab = Lab::new();
     lab.write(
