@@ -149,26 +149,35 @@ pub(crate) fn secrets(names: &[String]) -> CommandResult<BTreeMap<String, String
     Ok(values)
 }
 
-/// What every attempt of the run needs.
+/// The values of those of the plan's secrets that are there, and of all that `needed` names.
+pub(crate) fn secrets_at_hand(
+    plan: &Plan,
+    needed: &[String],
+) -> CommandResult<BTreeMap<String, String>> {
+    let is_there =
+        |name: &str| std::env::var(name).is_ok_and(|value| value.len() >= SECRET_BYTES_MIN);
+    let names = plan.secrets.iter().filter(|name| needed.contains(name) || is_there(name));
+    secrets(&names.cloned().collect::<Vec<_>>())
+}
+
+/// What every attempt of the run needs. `secrets` are their values.
 pub(crate) fn context(
     store: &Store,
     run: &RunId,
     loaded: &Loaded,
     plan: &Plan,
+    secrets: BTreeMap<String, String>,
 ) -> CommandResult<Arc<RunContext>> {
     let base_dir = loaded.origin.base_dir.clone();
     let mut allowed: Vec<PathBuf> = vec![base_dir.clone(), repository(&base_dir).to_owned()];
-    let document = segue_spec::to_json(&loaded.text).unwrap_or_default();
-    for path in document["allow_paths"].as_array().into_iter().flatten() {
-        allowed.push(base_dir.join(path.as_str().unwrap_or_default()));
-    }
+    allowed.extend(loaded.workflow.allow_paths().iter().map(|path| base_dir.join(path)));
     Ok(Arc::new(RunContext {
         run: run.clone(),
         run_dir: store.run_dir(run).canonicalize()?,
         allowed: allowed.iter().map(|path| real_path(path)).collect(),
         base_dir,
         environment: inherited_environment(std::env::vars_os(), &plan.secrets),
-        secrets: secrets(&plan.secrets)?,
+        secrets,
     }))
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn with_faces<T>(
     if show.events {
         faces.push(Box::new(JsonEvents::new()));
     } else if !show.result && show.output == Output::None && console::user_attended_stderr() {
-        faces.push(Box::new(LiveProgress::new(run_dir, plan)));
+        faces.push(Box::new(LiveProgress::new(run_dir)));
     } else {
         faces.push(Box::new(PlainLines::new(plan)));
     }

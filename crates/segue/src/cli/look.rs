@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
-use segue_core::{AttemptId, RunId, RunStatus, RunView};
+use segue_core::{AttemptId, Recorded, RunId, RunStatus, RunView, Seq};
 use segue_engine::Changes;
-use segue_journal::{Follower, RunSummary, Store};
+use segue_journal::{Follower, JournalError, RunSummary, Store};
 use serde_json::{Value, json};
 
-use super::error::{CommandError, CommandResult, exit};
+use super::error::{CommandError, CommandResult, Kind, exit};
 use super::run::text;
 use super::{args, load, print_error, print_line, store, take_up};
 use crate::progress::{TailStyle, Tailer, plain_text};
@@ -109,7 +109,8 @@ fn example_request(loaded: &load::Loaded) -> segue_core::RunRequest {
 pub(crate) fn list(matches: &ArgMatches) -> CommandResult {
     let store = match store(false) {
         Ok(store) => store,
-        Err(error) if matches.get_flag("json") => {
+        // No store is no runs; one that cannot be read is not.
+        Err(error) if matches.get_flag("json") && error.kind == Kind::NotFound => {
             print_line("[]");
             print_error(&error.to_text());
             return Ok(exit::SUCCESS);
@@ -268,6 +269,33 @@ fn status_of(store: &Store, run: &RunId, view: &RunView) -> CommandResult<RunSta
     Ok(if left { RunStatus::Interrupted } else { status })
 }
 
+/// A follower that goes on when an engine that takes the run up cuts its torn end off.
+struct Steady<'a> {
+    dir: &'a Path,
+    follower: Follower,
+    last: Seq,
+}
+
+impl<'a> Steady<'a> {
+    fn new(dir: &'a Path) -> Self {
+        Self { dir, follower: Follower::new(dir, 0), last: 0 }
+    }
+
+    /// The events that are new since the last call.
+    fn poll(&mut self) -> Result<Vec<Recorded>, JournalError> {
+        let records = match self.follower.poll() {
+            // One that has grown again since reads as damaged from where it was cut.
+            Err(JournalError::CutBack { .. } | JournalError::Damaged { .. }) => {
+                self.follower = Follower::new(self.dir, self.last);
+                self.follower.poll()?
+            }
+            polled => polled?,
+        };
+        self.last = records.last().map_or(self.last, |recorded| recorded.seq);
+        Ok(records)
+    }
+}
+
 /// `segue events RUN [-f]`.
 pub(crate) fn events(matches: &ArgMatches) -> CommandResult {
     let store = store(false)?;
@@ -276,13 +304,15 @@ pub(crate) fn events(matches: &ArgMatches) -> CommandResult {
     let follow = matches.get_flag("follow");
     let changes = Changes::new()?;
     changes.add(&dir)?;
-    let mut follower = Follower::new(&dir, 0);
+    let mut follower = Steady::new(&dir);
     loop {
         let locked = store.is_locked(&run)?;
         let mut ended = false;
         for recorded in follower.poll()? {
             ended = matches!(recorded.event, segue_core::Event::RunEnded { .. });
-            print_line(&serde_json::to_string(&recorded).unwrap_or_default());
+            if !print_line(&serde_json::to_string(&recorded).unwrap_or_default()) {
+                return Ok(exit::SUCCESS);
+            }
         }
         if !follow || ended || !locked {
             return Ok(exit::SUCCESS);
@@ -309,7 +339,7 @@ pub(crate) fn logs(matches: &ArgMatches) -> CommandResult {
     let mut tailer = Tailer::new(&dir, style);
     let changes = Changes::new()?;
     changes.add(&dir)?;
-    let mut follower = Follower::new(&dir, 0);
+    let mut follower = Steady::new(&dir);
     loop {
         let locked = store.is_locked(&run)?;
         let mut ended = false;
@@ -367,4 +397,42 @@ pub(crate) fn log_tail(run_dir: &Path, attempt: &AttemptId) -> Option<String> {
     let text = [out.trim_end(), err.trim_end()].map(str::to_owned);
     let text: Vec<String> = text.into_iter().filter(|part| !part.is_empty()).collect();
     (!text.is_empty()).then(|| text.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use segue_journal::{Journal, Store};
+
+    use super::Steady;
+    use crate::report::sample;
+
+    #[test]
+    fn a_torn_end_that_is_cut_off_ends_no_following() {
+        let tape = sample::finished_tape();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let run = tape.view.state().run.clone().unwrap();
+        let dir = store.create_run(&run, &[], tape.view.plan()).unwrap().path;
+        let mut follower = Steady::new(&dir);
+        let lock = store.lock_run(&run).unwrap();
+        let mut journal = Journal::create(&dir, &lock).unwrap();
+        journal.append(&tape.records[..3]).unwrap();
+        assert_eq!(follower.poll().unwrap(), tape.records[..3]);
+        for at in [3, 4] {
+            drop(journal);
+            let mut file =
+                std::fs::File::options().append(true).open(dir.join("events.jsonl")).unwrap();
+            file.write_all(b"{\"seq\":4,\"torn").unwrap();
+            assert_eq!(follower.poll().unwrap(), []);
+            journal = Journal::open(&dir, &lock).unwrap().0;
+            // Once it is seen to be shorter, once it is longer again by then.
+            if at == 3 {
+                assert_eq!(follower.poll().unwrap(), []);
+            }
+            journal.append(&tape.records[at..=at]).unwrap();
+            assert_eq!(follower.poll().unwrap(), tape.records[at..=at]);
+        }
+    }
 }

@@ -87,14 +87,12 @@ fn store(make: bool) -> CommandResult<Store> {
     Err(CommandError::not_found(message).hint("`segue run FILE` makes it; SEGUE_HOME names it"))
 }
 
-/// One line of data on stdout. A reader that went away ends the program quietly.
-pub(crate) fn print_line(line: &str) {
+/// One line of data on stdout; whether somebody still reads. That nobody does is no failure.
+pub(crate) fn print_line(line: &str) -> bool {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     let written = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
-    if written.and_then(|()| out.flush()).is_err() {
-        std::process::exit(i32::from(exit::SUCCESS));
-    }
+    written.and_then(|()| out.flush()).is_ok()
 }
 
 /// Talk on stderr. Nobody may be listening.

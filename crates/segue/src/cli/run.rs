@@ -56,7 +56,8 @@ pub(crate) fn carry_out(
     show: &Show,
     ephemeral: bool,
 ) -> CommandResult {
-    let context = execute::context(store, &created.run, loaded, &created.plan)?;
+    let secrets = execute::secrets(&created.plan.secrets)?;
+    let context = execute::context(store, &created.run, loaded, &created.plan, secrets)?;
     let run_dir = context.run_dir.clone();
     let (run, plan) = (created.run.clone(), created.plan.clone());
     let ended = faces::with_faces(show, &run_dir, &plan, |observer| {
@@ -79,7 +80,8 @@ pub(crate) fn engine(matches: &ArgMatches) -> CommandResult {
         .map_err(|error| CommandError::not_found(error.to_string()))?;
     let loaded = load::load_kept(&store.run_dir(&run))?;
     let created = execute::created(&store, run.clone())?;
-    let context = execute::context(&store, &run, &loaded, &created.plan)?;
+    let secrets = execute::secrets(&created.plan.secrets)?;
+    let context = execute::context(&store, &run, &loaded, &created.plan, secrets)?;
     let ended = execute::start(&store, created, context, &mut ())?;
     write_reports(&store, &run, &ended.view)?;
     Ok(ended.exit_code())

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use clap::ArgMatches;
-use segue_core::{Input, Plan, Resume, ResumeScope, RunRequest, RunStatus, RunView, TaskId};
+use segue_core::{
+    Input, Plan, Resume, ResumeScope, RunRequest, RunStatus, RunView, Section, TaskId,
+};
 use segue_engine::{RunError, Session};
 use segue_journal::Store;
 
@@ -101,7 +103,8 @@ fn take_up(
     }
     let plan = Arc::new(loaded.plan(&request, run.as_str(), seen.state().started_at)?);
     let resume = resume_input(scope, request, &plan)?;
-    let context = execute::context(store, &run, &loaded, &plan)?;
+    let secrets = execute::secrets(&plan.secrets)?;
+    let context = execute::context(store, &run, &loaded, &plan, secrets)?;
     let session = session(store, seen, Arc::clone(&plan), resume)?;
     // Under the run's lock, and only what its journal folds over.
     let accepted = loaded.workflow.digest() != kept.workflow.digest();
@@ -190,7 +193,13 @@ pub(crate) fn take_up_to_end(store: &Store, seen: &RunView, stop: Input) -> Comm
     let request = seen.state().request.clone();
     let plan = Arc::clone(seen.plan());
     let resume = resume_input(ResumeScope::Unfinished, request, &plan)?;
-    let context = execute::context(store, &run, &loaded, &plan)?;
+    // After a cancellation nothing starts but what `finally` says.
+    let last = seen
+        .tasks()
+        .filter(|view| view.task.section == Section::Finally && !view.entry.status.is_final());
+    let needed: Vec<String> = last.flat_map(|view| view.task.secrets.clone()).collect();
+    let secrets = execute::secrets_at_hand(&plan, &needed)?;
+    let context = execute::context(store, &run, &loaded, &plan, secrets)?;
     let mut session = session(store, seen, plan, resume)?;
     session.then(stop);
     let ended = execute::drive(session, context, &mut ())?;

@@ -30,7 +30,7 @@ pub(crate) struct LiveProgress {
 
 impl LiveProgress {
     /// Shows nothing yet; output is read from the attempts' folders in `run_dir`.
-    pub(crate) fn new(run_dir: &Path, _plan: &Plan) -> Self {
+    pub(crate) fn new(run_dir: &Path) -> Self {
         Self { sender: None, thread: None, run_dir: run_dir.to_owned() }
     }
 

@@ -86,6 +86,12 @@ fn an_ephemeral_run_leaves_nothing() {
         assert!(!lab.store().exists());
         assert_eq!(std::fs::read_dir(lab.root().join("tmp")).expect("a folder").count(), 0);
     }
+    // Nor where nobody reads what it prints.
+    let mut command = lab.command("bash");
+    let script = format!("{} run flow.segue.yaml --ephemeral --json | true", crate::lab::SEGUE);
+    command.args(["-c", &format!("{script}; echo ${{PIPESTATUS[0]}}")]);
+    assert_eq!(lab.finish(command).stdout, "0\n");
+    assert_eq!(std::fs::read_dir(lab.root().join("tmp")).expect("a folder").count(), 0);
     lab.await_emptiness();
 }
 
@@ -244,6 +250,35 @@ fn a_run_that_nobody_drives_is_cancelled() {
     assert_eq!(lab.state()["run"]["status"], "cancelled");
     lab.await_emptiness();
     assert_eq!(lab.read("done"), "first\n");
+}
+
+#[test]
+fn a_cancellation_needs_no_secrets_but_those_of_what_still_runs() {
+    let workflow = format!("{HOLDS}secrets: [LONG_KEY]\n")
+        .replace("  last: {needs: [hold],", "  last: {needs: [hold], secrets: [LONG_KEY],");
+    let left = |workflow: &str| {
+        let lab = Lab::with(workflow);
+        let mut command = lab.segue(&["run", "flow.segue.yaml", "--json=events"]);
+        command.env("LONG_KEY", "a-long-enough-key");
+        let mut live = lab.start(command);
+        live.dispatched("hold");
+        live.signal(Signal::INT);
+        assert_eq!(live.wait().code, 130);
+        lab
+    };
+    let lab = left(&workflow);
+    lab.expect(2, &["resume", "latest"]);
+    lab.expect(0, &["cancel", "latest"]);
+    assert_eq!(lab.state()["run"]["status"], "cancelled");
+
+    let tidies = "finally: {tidy: {run: echo $LONG_KEY > key, secrets: [LONG_KEY]}}\n";
+    let lab = left(&format!("{workflow}{tidies}"));
+    let done = lab.expect(2, &["cancel", "latest"]);
+    assert!(done.stderr.contains("LONG_KEY"), "{done:#?}");
+    let mut command = lab.segue(&["cancel", "latest"]);
+    command.env("LONG_KEY", "a-long-enough-key");
+    assert_eq!(lab.finish(command).code, 0);
+    assert_eq!(lab.read("key"), "a-long-enough-key\n");
 }
 
 #[test]
