@@ -84,7 +84,7 @@ words! {
         Warned = "warned",
         /// A task failed, was blocked, or the run's time was up.
         Failed = "failed",
-        /// Ended for good by a person.
+        /// Ended by a person; `resume` takes it up again.
         Cancelled = "cancelled",
         /// Stopped by a signal; `resume` goes on.
         Interrupted = "interrupted",
