@@ -113,4 +113,7 @@ fn measure(shape: &str, plan: Arc<Plan>) {
     assert_eq!(scheduler.state().phase, Phase::Ended(RunStatus::Succeeded));
     let rate = f64::from(taken) / seconds;
     println!("{shape} {count} tasks {rate:.0} inputs/s ({events} events in {seconds:.2} s)");
+    if shape == "flat" {
+        println!("bench: inputs_per_s {rate:.0}");
+    }
 }

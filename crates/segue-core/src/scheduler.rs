@@ -27,6 +27,7 @@
 //! [`Scheduler::next_deadline`]. Inputs about attempts that are no longer current are dropped,
 //! so reports may come twice or late.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use crate::index::{Graph, Index, Role};
@@ -89,15 +90,16 @@ impl Scheduler {
     /// If the events do not fold over this plan.
     pub fn recover(
         plan: Arc<Plan>,
-        events: impl IntoIterator<Item = Recorded>,
+        events: impl IntoIterator<Item: Borrow<Recorded>>,
     ) -> Result<Self, CorruptJournal> {
         let graph = Graph::new(&plan);
         let mut state = RunState::new(plan.tasks.len());
-        for Recorded { seq, at, event } in events {
-            let index = task_of(&event).and_then(|id| graph.position(id.as_str()));
+        for recorded in events {
+            let Recorded { seq, at, event } = recorded.borrow();
+            let index = task_of(event).and_then(|id| graph.position(id.as_str()));
             state
-                .apply(seq, at, &event, index, |id| graph.position(id.as_str()))
-                .map_err(|illegal| CorruptJournal { seq, reason: illegal.to_string() })?;
+                .apply(*seq, *at, event, index, |id| graph.position(id.as_str()))
+                .map_err(|illegal| CorruptJournal { seq: *seq, reason: illegal.to_string() })?;
         }
         Ok(Self::assemble(plan, state))
     }

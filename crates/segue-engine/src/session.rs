@@ -127,8 +127,7 @@ impl Session {
         let adopted = adoption::take_starts_lock(&run_dir, STARTS_PATIENCE);
         drop(adopted.map_err(|source| RunError::Adoption { run: run.clone(), source })?);
         let corrupt = |source| RunError::Corrupt { run: run.clone(), source };
-        let scheduler =
-            Scheduler::recover(Arc::clone(&plan), recovered.iter().cloned()).map_err(corrupt)?;
+        let scheduler = Scheduler::recover(Arc::clone(&plan), &recovered).map_err(corrupt)?;
         let mut view = RunView::new(plan);
         for recorded in &recovered {
             view.apply(recorded).map_err(corrupt)?;

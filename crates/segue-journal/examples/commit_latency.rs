@@ -45,6 +45,7 @@ fn main() {
         println!("engines {engines} commits {} p50 {p50:.0} p99 {p99:.0}", micros.len());
     }
     println!("ratio p99(8)/p99(1) {:.2}", percentile(&sorted(ratios), 50.0));
+    println!("bench: commit_p99_ratio {:.2}", percentile(&sorted(ratios), 50.0));
 }
 
 /// Lets engines commit at the same time, and gives the sorted microseconds of all commits.
