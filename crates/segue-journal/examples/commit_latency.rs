@@ -44,8 +44,9 @@ fn main() {
         let (p50, p99) = (percentile(&micros, 50.0), percentile(&micros, 99.0));
         println!("engines {engines} commits {} p50 {p50:.0} p99 {p99:.0}", micros.len());
     }
-    println!("ratio p99(8)/p99(1) {:.2}", percentile(&sorted(ratios), 50.0));
-    println!("bench: commit_p99_ratio {:.2}", percentile(&sorted(ratios), 50.0));
+    let ratio = percentile(&sorted(ratios), 50.0);
+    println!("ratio p99(8)/p99(1) {ratio:.2}");
+    println!("bench: commit_p99_ratio {ratio:.2}");
 }
 
 /// Lets engines commit at the same time, and gives the sorted microseconds of all commits.
