@@ -33,7 +33,10 @@ pub(crate) fn expected(kind: &Kind) -> String {
         Kind::List(_) | Kind::Several(_) => "a list".to_owned(),
         Kind::OneOrMany(inner) => format!("{}, or a list of them", expected(inner)),
         Kind::Map(..) => "a mapping".to_owned(),
-        Kind::Object(object) => format!("{} as a mapping", object.what),
+        Kind::Object(object) => {
+            let key = object.keys.iter().flat_map(|group| group.iter()).next();
+            format!("{} such as `{{{}: …}}`", object.what, key.map_or("", |key| key.name))
+        }
         Kind::OneOf(kinds) => kinds.iter().map(expected).collect::<Vec<_>>().join(", or "),
         Kind::Any => "a value".to_owned(),
     }

@@ -335,7 +335,7 @@ impl<'t, 's> Builder<'t, 's> {
         if !self.unquoted || !self.stack.iter().any(|frame| frame.bad) {
             self.unquoted = true;
             let line = rest.lines().next().unwrap_or("").trim_end();
-            let line = line.split(" #").next().unwrap_or(line).trim_end();
+            let line = template_value(line.split(" #").next().unwrap_or(line));
             let help = format!("quote it: \"{}\"", line.replace('"', "'"));
             let span = span.start..span.start + line.len();
             let message = "a template at the start of a value must be quoted";
@@ -369,6 +369,8 @@ impl<'t, 's> Builder<'t, 's> {
         let indent = &indent[..indent.len() - indent.trim_start_matches([' ', '\t']).len()];
         let help = if indent.contains('\t') {
             "indent with spaces; YAML allows no tabs there"
+        } else if text[at..].starts_with("{{") {
+            "quote the value: within `{…}` or `[…]`, YAML reads an unquoted `{{` as a mapping"
         } else if info.contains("mapping values") || info.contains("simple key") {
             "quote the value if it holds `: `, and look at the indentation of this line"
         } else if info.contains("EOF") || info.contains("end of") || at >= text.trim_end().len() {
@@ -380,6 +382,22 @@ impl<'t, 's> Builder<'t, 's> {
         let message = format!("this is not valid YAML: {info}");
         self.sink.error("segue::spec::syntax", &(at..end), message, "here", help);
     }
+}
+
+/// The value that `line` begins with: a template and what belongs to it, without what ends the
+/// flow collection around it.
+fn template_value(line: &str) -> &str {
+    let mut end = 0;
+    while let Some(open) = line[end..].find("{{")
+        && (end == 0 || !line[end..end + open].contains(','))
+        && let Some(close) = line[end + open..].find("}}")
+    {
+        end += open + close + 2;
+    }
+    let rest = &line[end..];
+    let is_flow = end > 0 && rest.contains([']', '}']);
+    let tail = if is_flow { rest.find([',', ']', '}']).unwrap_or(0) } else { rest.len() };
+    line[..end + tail].trim_end()
 }
 
 #[cfg(test)]
@@ -412,6 +430,9 @@ mod tests {
         check("a: {{ x }}", "segue::spec::unquoted_template \"{{ x }}\"");
         check("a: {{ x }} y", "segue::spec::unquoted_template \"{{ x }} y\"");
         check("- {{ x.y }}", "segue::spec::unquoted_template \"{{ x.y }}\"");
+        check("a: [x, {{ y }}, {{ z }}]", "segue::spec::unquoted_template \"{{ y }}\"");
+        check("a: {b: {{ x }}/{{ y }}}", "segue::spec::unquoted_template \"{{ x }}/{{ y }}\"");
+        check("a: {b: c {{ x }}}", "segue::spec::syntax \"{\"");
         check("a: 1\na: 2", "segue::spec::duplicate_key \"a\"");
         check("a: &x {b: 1}\nc: {<<: *x}", "segue::spec::merge_key \"<<\"");
         check("a: 1\n---\nb: 2", "segue::spec::many_documents \"---\"");

@@ -202,7 +202,7 @@ impl<'n, 'f> Shape<'n, 'f> {
                     _ => format!("this build does not act on `{}`", key.text),
                 },
                 span: key.span.clone(),
-                label: "it is part of the language, but would be ignored".to_owned(),
+                label: "part of the language, but not of this build".to_owned(),
                 help: "remove it, or run this file with a build that has it".to_owned(),
             });
         }
@@ -276,6 +276,9 @@ impl<'n, 'f> Shape<'n, 'f> {
             let message = format!("`{name}` must be a list, not {}", node.kind());
             let help = match node.scalar() {
                 Some(text) => format!("write it as a list: `{name}: [{}]`", shorten(text)),
+                None if matches!(node.data, Data::Map(_)) => {
+                    format!("write it as a list: `{name}: [{{…}}]`")
+                }
                 None => format!("write it as `{name}: [one, two]`"),
             };
             return self.error("segue::spec::wrong_type", span, message, node.kind(), help);
