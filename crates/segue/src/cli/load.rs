@@ -172,18 +172,6 @@ pub(crate) fn local_time(at: Timestamp) -> String {
     local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
-/// The kept workflow once more, for whoever needs one of its own.
-pub(crate) fn load_kept_text(kept: &Loaded) -> CommandResult<Loaded> {
-    let files: std::collections::BTreeMap<&String, &String> =
-        kept.workflow.files().iter().map(|(name, text)| (name, text)).collect();
-    let shown = kept.origin.path.display().to_string();
-    let source = Source { name: shown, text: kept.text.clone() };
-    checked(&source, kept.origin.clone(), &|name| {
-        let text = files.get(&name.to_owned()).map(|text| (*text).clone());
-        text.ok_or_else(|| "it was not kept with the run".to_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::kept_name;

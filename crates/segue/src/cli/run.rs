@@ -231,14 +231,20 @@ fn farewell(run: &RunId, view: &RunView, ephemeral: bool) -> String {
     text
 }
 
-/// Writes `report.json`, `report.md` and `report.html` beside the journal.
+/// Writes `report.json`, `report.md` and `report.html` beside the journal, side by side.
 pub(crate) fn write_reports(store: &Store, run: &RunId, view: &RunView) -> CommandResult<()> {
     let dir = store.run_dir(run);
-    let json = serde_json::to_vec_pretty(&crate::report::json(view)).unwrap_or_default();
-    segue_journal::write_atomic(&dir.join("report.json"), &json)?;
-    let markdown = crate::report::markdown(view);
-    segue_journal::write_atomic(&dir.join("report.md"), markdown.as_bytes())?;
-    let html = crate::report::html(view, &|attempt| super::look::log_tail(&dir, attempt));
-    segue_journal::write_atomic(&dir.join("report.html"), html.as_bytes())?;
+    let write = |name: &str, text: &[u8]| segue_journal::write_atomic(&dir.join(name), text);
+    std::thread::scope(|scope| {
+        let json = scope.spawn(|| {
+            let json = serde_json::to_vec_pretty(&crate::report::json(view)).unwrap_or_default();
+            write("report.json", &json)
+        });
+        let markdown = crate::report::markdown(view);
+        write("report.md", markdown.as_bytes())?;
+        let html = crate::report::html(view, &|attempt| super::look::log_tail(&dir, attempt));
+        write("report.html", html.as_bytes())?;
+        json.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
     Ok(())
 }

@@ -92,7 +92,9 @@ fn take_up(
     let run = run.map_or_else(|| store.find(&text(matches, "RUN")), Ok)?;
     let dir = store.run_dir(&run);
     let kept = load::load_kept(&dir)?;
-    let loaded = current(&kept, matches.get_flag("accept-changes"))?;
+    let changed = changed(&kept, matches.get_flag("accept-changes"))?;
+    let accepted = changed.is_some();
+    let loaded = changed.unwrap_or(kept);
     let mut request = seen.state().request.clone();
     args::common_request(matches, &mut request)?;
     request.skip.extend(skip);
@@ -107,7 +109,6 @@ fn take_up(
     let context = execute::context(store, &run, &loaded, &plan, secrets)?;
     let session = session(store, seen, Arc::clone(&plan), resume)?;
     // Under the run's lock, and only what its journal folds over.
-    let accepted = loaded.workflow.digest() != kept.workflow.digest();
     if accepted || *plan != **seen.plan() {
         session.keep(&if accepted { loaded.inputs() } else { Vec::new() })?;
     }
@@ -153,35 +154,36 @@ pub(crate) fn resume_input(
     Ok(Resume { scope, request, slots, segue: execute::VERSION.to_owned() })
 }
 
-/// The workflow to go on with: what the run has kept, unless its file has changed and the
-/// change is accepted.
-fn current(kept: &Loaded, accept: bool) -> CommandResult<Loaded> {
+/// The workflow to go on with instead of what the run has kept: its file, if that has changed
+/// and the change is accepted.
+fn changed(kept: &Loaded, accept: bool) -> CommandResult<Option<Loaded>> {
     let path = &kept.origin.path;
-    let again = || load::load_kept_text(kept);
-    if !path.exists() {
-        return again();
+    let same = |text: Vec<u8>| text == kept.text.as_bytes();
+    let alone = kept.workflow.files().is_empty();
+    if !path.exists() || alone && std::fs::read(path).is_ok_and(same) {
+        return Ok(None);
     }
     let now = match load::load(path) {
         Ok(now) => now,
-        Err(_) if !accept => return changed(path),
+        Err(_) if !accept => return Err(refuse_change(path)),
         Err(error) => return Err(error),
     };
     if now.workflow.digest() == kept.workflow.digest() {
-        return again();
+        return Ok(None);
     }
     if !accept {
-        return changed(path);
+        return Err(refuse_change(path));
     }
     if !now.workflow.unsupported().is_empty() {
         return Err(CommandError::diagnostics(now.workflow.unsupported()));
     }
-    Ok(now)
+    Ok(Some(now))
 }
 
-fn changed(path: &std::path::Path) -> CommandResult<Loaded> {
+fn refuse_change(path: &std::path::Path) -> CommandError {
     let message = format!("workflow `{}` has changed since the run began", path.display());
-    Err(CommandError::usage(message)
-        .hint("`--accept-changes` goes on with it as it is now; or undo the change"))
+    CommandError::usage(message)
+        .hint("`--accept-changes` goes on with it as it is now; or undo the change")
 }
 
 /// Takes up a run that nobody drives only to end it.
