@@ -81,7 +81,7 @@ impl CommandError {
         let color = console::colors_enabled_stderr();
         let width = usize::from(console::Term::stderr().size().1).clamp(60, 120);
         let rendered = Some(Box::new((found.render(color, width), found.to_json())));
-        Self { rendered, ..Self::usage(found.summary()) }
+        Self { rendered, ..Self::usage(found.to_string()) }
     }
 
     pub(crate) const fn exit_code(&self) -> u8 {

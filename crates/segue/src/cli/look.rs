@@ -246,15 +246,19 @@ pub(crate) fn show(matches: &ArgMatches) -> CommandResult {
             _ => "-".to_owned(),
         };
         let attempts = task.attempts.len();
+        let word = if attempts == 1 { "attempt" } else { "attempts" };
         let line = format!(
-            "{:<wide$}  {:<9}  {attempts:>2} attempts  {spent:>9}  {note}",
+            "{:<wide$}  {:<9}  {attempts:>2} {word:<8}  {spent:>9}  {note}",
             task.task.id.as_str(),
             task.entry.status,
         );
         print_line(line.trim_end());
     }
+    if !view.outputs.is_empty() {
+        print_line("");
+    }
     for (name, value) in &view.outputs {
-        print_line(&format!("\n{name} = {}", plain(value)));
+        print_line(&format!("{name} = {}", plain(value)));
     }
     if is_resumable(status) {
         print_line(&format!("\ngo on with `segue resume {run}`"));

@@ -81,17 +81,19 @@ fn depths(plan: &Plan) -> Vec<u32> {
 }
 
 fn text(plan: &Plan, order: &[usize], slots: u32) -> String {
-    let mut text = format!("workflow {}: {} tasks, {slots} at once\n", plan.workflow, order.len());
+    let tasks = count(order.len(), "task");
+    let mut text = format!("workflow {}: {tasks}, {slots} at once\n", plan.workflow);
     for (name, value) in &plan.params {
         text.push_str(&format!("  {name} = {value}\n"));
     }
+    let has_stages = plan.tasks.iter().any(|task| task.stage.is_some());
     let mut heading = None;
     for &index in order {
         let task = &plan.tasks[index];
         let here = (task.section, task.stage);
         if heading != Some(here) {
             heading = Some(here);
-            text.push_str(&format!("\n{}\n", section_name(task)));
+            text.push_str(&format!("\n{}\n", section_name(task, has_stages)));
         }
         text.push_str(&task_text(plan, task));
     }
@@ -115,10 +117,15 @@ fn text(plan: &Plan, order: &[usize], slots: u32) -> String {
     text
 }
 
-fn section_name(task: &Task) -> String {
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+fn section_name(task: &Task, has_stages: bool) -> String {
     match (task.section, task.stage) {
         (Section::Main, Some(stage)) => format!("stage {stage}"),
-        (Section::Main, None) => "no stage".to_owned(),
+        (Section::Main, None) if has_stages => "no stage".to_owned(),
+        (Section::Main, None) => "tasks".to_owned(),
         (Section::OnSuccess, _) => "on success".to_owned(),
         (Section::OnFailure, _) => "on failure".to_owned(),
         (Section::Finally, _) => "finally".to_owned(),
@@ -137,7 +144,7 @@ fn task_text(plan: &Plan, task: &Task) -> String {
     if let Some(condition) = &task.condition {
         text.push_str(&format!("  if {}", condition.0));
     }
-    text.push_str(&format!("\n    {}\n", command(plan, task)));
+    text.push_str(&format!("\n    {}\n", command(plan, task).replace('\n', "\n    ")));
     let mut notes = Vec::new();
     if let Some(timeout) = task.limits.timeout {
         notes.push(format!("timeout {timeout}"));
@@ -155,7 +162,7 @@ fn task_text(plan: &Plan, task: &Task) -> String {
         notes.push("optional".to_owned());
     }
     if !task.gates.is_empty() {
-        notes.push(format!("{} gates", task.gates.len()));
+        notes.push(count(task.gates.len(), "gate"));
     }
     if !notes.is_empty() {
         text.push_str(&format!("    {}\n", notes.join(" · ")));
@@ -178,7 +185,7 @@ fn command(plan: &Plan, task: &Task) -> String {
     match &task.action {
         Action::Run { script, .. } => {
             let script = fill(script, Mode::Shell);
-            script.trim_end().replace('\n', "\n    ")
+            script.trim_end().to_owned()
         }
         Action::Argv { argv } => {
             let words = argv.iter().map(|word| segue_core::shell_quote(&fill(word, Mode::Text)));

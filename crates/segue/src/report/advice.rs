@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use segue_core::{FailureClass, Outcome, RunStatus, RunView, TaskStatus, TaskView, Teardown};
+use segue_core::{
+    FailureClass, Outcome, RunStatus, RunView, StopReason, TaskStatus, TaskView, Teardown,
+    TimeLimit,
+};
 
 /// How many recommendations a report gives at most.
 const RECOMMENDATIONS_MAX: usize = 20;
@@ -52,17 +55,17 @@ fn for_a_failure(task: &TaskView<'_>, blocked: Option<usize>) -> Vec<String> {
     let Some((class, message)) = &task.entry.failure else { return Vec::new() };
     let advice = match class {
         FailureClass::Timeout => match task.task.limits.timeout {
-            Some(limit) => {
+            Some(limit) if !was_the_runs(task) => {
                 format!("`{id}` ran into its timeout of {limit}: raise it, or split it.")
             }
-            None => format!("`{id}` ran into the run's timeout: raise `limits.timeout`."),
+            _ => format!("`{id}` ran into the run's timeout: raise `limits.timeout`."),
         },
         FailureClass::Stall => {
             format!("`{id}` fell silent: raise `stall`, or let it print its progress.")
         }
-        FailureClass::Spawn => format!("`{id}` could not start: {message}."),
+        FailureClass::Spawn => format!("`{id}` {message}."),
         FailureClass::Auth => format!("`{id}` was refused: check its key or its login."),
-        FailureClass::Budget => format!("`{id}` used up its budget: raise `budget`, or do less."),
+        FailureClass::Budget => format!("`{id}` used up its budget: give it more, or less to do."),
         FailureClass::Memory => format!("`{id}` ran out of memory: raise `memory_limit`."),
         FailureClass::Quality => format!("`{id}` did not pass its gates: {message}."),
         FailureClass::Output => format!("`{id}` did not deliver what it promises: {message}."),
@@ -79,16 +82,28 @@ fn for_a_failure(task: &TaskView<'_>, blocked: Option<usize>) -> Vec<String> {
     found
 }
 
+/// Whether the task's last attempt was stopped because the run's time was up.
+fn was_the_runs(task: &TaskView<'_>) -> bool {
+    let report = task.attempts.last().and_then(|attempt| attempt.report.as_deref());
+    report.is_some_and(|report| {
+        matches!(
+            report.outcome,
+            Outcome::TimedOut { limit: TimeLimit::Run }
+                | Outcome::Cancelled { reason: StopReason::RunTimeout }
+        )
+    })
+}
+
 fn for_what_worked(task: &TaskView<'_>) -> Vec<String> {
     let id = &task.task.id;
     if task.entry.status != TaskStatus::Succeeded {
         return Vec::new();
     }
     let mut found = Vec::new();
-    // A feedback round after a gate is the work going as planned.
+    // A feedback round after a gate is the work going as planned, and a person may stop a run.
     let failed = task.attempts.iter().filter(|attempt| {
         let class = attempt.report.as_ref().and_then(|report| report.class);
-        class.is_some_and(|class| class != FailureClass::Quality)
+        class.is_some_and(|c| !matches!(c, FailureClass::Quality | FailureClass::Cancelled))
     });
     match failed.count() {
         0 => {}
