@@ -1,12 +1,15 @@
 //! Requests from other processes to a run's engine: lines appended to `requests.jsonl`.
 //!
 //! A file needs no server, survives an engine that is just starting, and is private by its
-//! folder's mode. The engine watches it and takes only lines written since before it took the
-//! run's lock: whoever saw the lock held is heard.
+//! folder's mode. Whoever has written rings the engine's bell, a socket beside the file that
+//! carries nothing. The engine takes only lines written since before it took the run's lock:
+//! whoever saw the lock held is heard.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use segue_attempt::async_fd;
@@ -17,6 +20,8 @@ use tokio::io::unix::AsyncFd;
 use crate::changes::Changes;
 
 const FILE_NAME: &str = "requests.jsonl";
+
+const BELL_NAME: &str = "requests.sock";
 
 /// How much is read at once; no request is longer.
 const READ_BYTES_MAX: u64 = 1 << 20;
@@ -54,7 +59,70 @@ pub fn send_request(run_dir: &Path, request: &Request) -> io::Result<()> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     let path = run_dir.join(FILE_NAME);
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)?.write_all(&line)
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)?.write_all(&line)?;
+    // Nobody there, or a bell that rings already: the line is read all the same.
+    let _ = at_bell(run_dir, |bell| UnixDatagram::unbound()?.send_to(&[0], bell).map(drop));
+    Ok(())
+}
+
+/// Calls `with` with a path of the bell that is short enough for a socket.
+fn at_bell<T>(run_dir: &Path, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let folder = fs::File::open(run_dir)?;
+    with(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(BELL_NAME))
+}
+
+/// What wakes the engine for a request.
+#[derive(Debug)]
+enum Bell {
+    Socket {
+        socket: AsyncFd<UnixDatagram>,
+        path: PathBuf,
+    },
+    /// On a file system without sockets. To close a watch takes the kernel some 10 ms.
+    Watch(AsyncFd<Changes>),
+}
+
+impl Bell {
+    fn hang(run_dir: &Path) -> io::Result<Self> {
+        let path = run_dir.join(BELL_NAME);
+        // One that a killed engine left; the run's lock says that there is no other.
+        let _ = fs::remove_file(&path);
+        let bound = at_bell(run_dir, |bell| UnixDatagram::bind(bell));
+        let Ok(socket) = bound else { return Self::watch(&run_dir.join(FILE_NAME)) };
+        socket.set_nonblocking(true)?;
+        Ok(Self::Socket { socket: async_fd(socket)?, path })
+    }
+
+    fn watch(file: &Path) -> io::Result<Self> {
+        let changes = Changes::new()?;
+        changes.add_file(file)?;
+        Ok(Self::Watch(async_fd(changes)?))
+    }
+
+    async fn rung(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket { socket, .. } => {
+                let mut ready = socket.readable_mut().await?;
+                while ready.get_inner().recv(&mut [0]).is_ok() {}
+                ready.clear_ready();
+            }
+            Self::Watch(changes) => {
+                let mut ready = changes.readable_mut().await?;
+                ready.get_inner().clear();
+                ready.clear_ready();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        if let Self::Socket { path, .. } = self {
+            // If it stays, the next engine removes it.
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// The engine's end.
@@ -62,8 +130,8 @@ pub fn send_request(run_dir: &Path, request: &Request) -> io::Result<()> {
 pub(crate) struct Requests {
     path: PathBuf,
     offset: u64,
-    changes: AsyncFd<Changes>,
-    /// Whether what was there before the watch has been read.
+    bell: Bell,
+    /// Whether what was there before the bell has been read.
     begun: bool,
 }
 
@@ -76,18 +144,14 @@ impl Requests {
     /// Listens for requests from `mark` on.
     pub(crate) fn open(run_dir: &Path, mark: u64) -> io::Result<Self> {
         let path = run_dir.join(FILE_NAME);
-        let changes = Changes::new()?;
         OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
-        changes.add_file(&path)?;
-        Ok(Self { path, offset: mark, changes: async_fd(changes)?, begun: false })
+        Ok(Self { path, offset: mark, bell: Bell::hang(run_dir)?, begun: false })
     }
 
     /// The next requests; may be none. Cancel-safe.
     pub(crate) async fn next(&mut self) -> io::Result<Vec<Request>> {
         if self.begun {
-            let mut ready = self.changes.readable_mut().await?;
-            ready.get_inner().clear();
-            ready.clear_ready();
+            self.bell.rung().await?;
         }
         self.begun = true;
         Ok(self.read().unwrap_or_else(|error| {
@@ -130,10 +194,13 @@ impl Requests {
 mod tests {
     use super::*;
 
+    fn cancel(at_once: bool) -> Request {
+        Request::Cancel { task: None, at_once }
+    }
+
     #[tokio::test]
-    async fn what_is_asked_between_the_lock_and_the_watch_is_heard() {
+    async fn what_is_asked_between_the_lock_and_the_bell_is_heard() {
         let folder = tempfile::tempdir().expect("a folder");
-        let cancel = |at_once| Request::Cancel { task: None, at_once };
         send_request(folder.path(), &cancel(false)).expect("written");
         let mark = Requests::mark(folder.path());
         send_request(folder.path(), &cancel(true)).expect("written");
@@ -142,6 +209,32 @@ mod tests {
         let path = folder.path().join(FILE_NAME);
         let mut file = OpenOptions::new().append(true).open(path).expect("opened");
         file.write_all(b"\xff nonsense\n").expect("written");
+        send_request(folder.path(), &cancel(false)).expect("written");
+        assert_eq!(requests.next().await.expect("read"), [cancel(false)]);
+    }
+
+    #[tokio::test]
+    async fn the_bell_hangs_in_deep_folders_and_where_a_dead_engine_left_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let deep = folder.path().join("d".repeat(200));
+        fs::create_dir(&deep).expect("made");
+        drop(at_bell(&deep, |bell| UnixDatagram::bind(bell)).expect("bound and left behind"));
+        let mut requests = Requests::open(&deep, 0).expect("listened");
+        assert!(matches!(requests.bell, Bell::Socket { .. }));
+        assert_eq!(requests.next().await.expect("read"), []);
+        send_request(&deep, &cancel(true)).expect("written");
+        assert_eq!(requests.next().await.expect("read"), [cancel(true)]);
+        drop(requests);
+        assert!(!deep.join(BELL_NAME).exists());
+        send_request(&deep, &cancel(true)).expect("nobody needs to be there");
+    }
+
+    #[tokio::test]
+    async fn without_sockets_the_file_is_watched() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut requests = Requests::open(folder.path(), 0).expect("listened");
+        requests.bell = Bell::watch(&folder.path().join(FILE_NAME)).expect("watched");
+        assert_eq!(requests.next().await.expect("read"), []);
         send_request(folder.path(), &cancel(false)).expect("written");
         assert_eq!(requests.next().await.expect("read"), [cancel(false)]);
     }
