@@ -1,7 +1,7 @@
 //! The driver: the one event loop that hosts the machines.
 //!
-//! Takes a run in hand ([`Session`]), drives it to its end ([`drive`]), and tells observers of
-//! it. It owns the run's lock, its journal's only writer, the timer, and the conversation with
+//! Takes a run in hand ([`Session`], [`Taken`]), drives it to its end ([`drive`]), and tells
+//! observers of it. It owns the run's lock, its journal's only writer, the timer, and the conversation with
 //! `segue.db`. It decides nothing: that is the scheduler's. It knows no YAML, no terminal and
 //! no network, and never touches a process but through `segue-attempt`.
 //!
@@ -23,5 +23,5 @@ pub use clock::wall_now;
 pub use drive::{Finished, Observer, drive};
 pub use requests::{Request, send_request};
 pub use segue_attempt::{Launch, RunContext, inherited_environment};
-pub use session::{RunError, Session};
+pub use session::{RunError, Session, Taken};
 pub use state_file::{STATE_FILE_VERSION, state_document};

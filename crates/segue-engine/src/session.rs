@@ -57,6 +57,78 @@ pub enum RunError {
     Loop(#[from] std::io::Error),
 }
 
+/// A run that exists, taken from other engines: its lock is held and its journal read, but how
+/// it goes on is not decided. Dropped, it stands as it stood.
+#[derive(Debug)]
+pub struct Taken {
+    store: Store,
+    run: RunId,
+    run_dir: PathBuf,
+    lock: RunLock,
+    journal: Journal,
+    view: RunView,
+    recovered: Vec<Recorded>,
+    requests_mark: u64,
+}
+
+impl Taken {
+    /// Takes the run's lock, then reads its journal over the plan that it has kept.
+    ///
+    /// # Errors
+    /// If another engine has the run, or its journal is damaged.
+    pub fn take(store: &Store, run: RunId, kept: Arc<Plan>) -> Result<Self, RunError> {
+        let run_dir = store.run_dir(&run);
+        let requests_mark = Requests::mark(&run_dir);
+        let lock = store.lock_run(&run)?;
+        let (journal, recovered) = Journal::open(&run_dir, &lock)?;
+        let view = fold(&run, kept, &recovered)?;
+        let store = store.clone();
+        Ok(Self { store, run, run_dir, lock, journal, view, recovered, requests_mark })
+    }
+
+    /// The run as its journal shows it.
+    #[must_use]
+    pub const fn view(&self) -> &RunView {
+        &self.view
+    }
+
+    /// Waits for the end of an earlier supervisor's starts, and decides how the run goes on: by
+    /// this plan, which is the kept one or a changed one.
+    ///
+    /// # Errors
+    /// If the journal does not fold over the plan, or the supervisor does not end.
+    pub fn resume(self, plan: Arc<Plan>, resume: Resume) -> Result<Session, RunError> {
+        let Self { store, run, run_dir, lock, journal, view, recovered, requests_mark } = self;
+        let adopted = adoption::take_starts_lock(&run_dir, STARTS_PATIENCE);
+        drop(adopted.map_err(|source| RunError::Adoption { run: run.clone(), source })?);
+        let scheduler = Scheduler::recover(Arc::clone(&plan), &recovered)
+            .map_err(|source| RunError::Corrupt { run: run.clone(), source })?;
+        let view = if *plan == **view.plan() { view } else { fold(&run, plan, &recovered)? };
+        Ok(Session {
+            store,
+            run,
+            run_dir,
+            lock,
+            journal,
+            scheduler,
+            view,
+            recovered,
+            first: vec![Input::Resume(Box::new(resume))],
+            requests_mark,
+            sync_delay: None,
+            launch: Launch::default(),
+        })
+    }
+}
+
+fn fold(run: &RunId, plan: Arc<Plan>, recovered: &[Recorded]) -> Result<RunView, RunError> {
+    let mut view = RunView::new(plan);
+    for recorded in recovered {
+        view.apply(recorded).map_err(|source| RunError::Corrupt { run: run.clone(), source })?;
+    }
+    Ok(view)
+}
+
 /// A run in hand: its lock is held, its journal is open, its first input is decided.
 #[derive(Debug)]
 pub struct Session {
@@ -103,45 +175,6 @@ impl Session {
             view: RunView::new(plan),
             recovered: Vec::new(),
             first: vec![Input::Start { started: Box::new(started) }],
-            requests_mark,
-            sync_delay: None,
-            launch: Launch::default(),
-        })
-    }
-
-    /// Takes in hand a run that exists: its lock, then its journal, then the end of an earlier
-    /// supervisor's starts.
-    ///
-    /// # Errors
-    /// If another engine has the run, or its journal is damaged.
-    pub fn resume(
-        store: &Store,
-        run: RunId,
-        plan: Arc<Plan>,
-        resume: Resume,
-    ) -> Result<Self, RunError> {
-        let run_dir = store.run_dir(&run);
-        let requests_mark = Requests::mark(&run_dir);
-        let lock = store.lock_run(&run)?;
-        let (journal, recovered) = Journal::open(&run_dir, &lock)?;
-        let adopted = adoption::take_starts_lock(&run_dir, STARTS_PATIENCE);
-        drop(adopted.map_err(|source| RunError::Adoption { run: run.clone(), source })?);
-        let corrupt = |source| RunError::Corrupt { run: run.clone(), source };
-        let scheduler = Scheduler::recover(Arc::clone(&plan), &recovered).map_err(corrupt)?;
-        let mut view = RunView::new(plan);
-        for recorded in &recovered {
-            view.apply(recorded).map_err(corrupt)?;
-        }
-        Ok(Self {
-            store: store.clone(),
-            run: run.clone(),
-            run_dir,
-            lock,
-            journal,
-            scheduler,
-            view,
-            recovered,
-            first: vec![Input::Resume(Box::new(resume))],
             requests_mark,
             sync_delay: None,
             launch: Launch::default(),

@@ -36,7 +36,7 @@ pub(crate) fn cancel(matches: &ArgMatches) -> CommandResult {
                 .hint(format!("`segue resume {run} --skip {task}` goes on without it")));
         }
         let reason = StopReason::Cancelled;
-        return take_up::take_up_to_end(&store, &seen, Input::Stop { task, reason, at_once });
+        return take_up::take_up_to_end(&store, &run, Input::Stop { task, reason, at_once });
     }
     let dir = store.run_dir(&run);
     let changes = Changes::new()?;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use segue_core::{
-    Input, Plan, Resume, ResumeScope, RunRequest, RunStatus, RunView, Section, TaskId,
+    Input, Plan, Resume, ResumeScope, RunId, RunRequest, RunStatus, RunView, Section, TaskId,
 };
-use segue_engine::{RunError, Session};
-use segue_journal::Store;
+use segue_engine::{RunError, Taken};
+use segue_journal::{JournalError, Store};
 
 use super::error::{CommandError, CommandResult, exit};
 use super::faces::{self, Show};
@@ -19,43 +19,60 @@ use super::{args, execute, hardware, print_error, store};
 pub(crate) fn resume(matches: &ArgMatches) -> CommandResult {
     let store = store(false)?;
     let run = store.find(&text(matches, "RUN"))?;
-    let seen = seen(&store, &run)?;
-    if matches!(seen.status(), RunStatus::Succeeded | RunStatus::Warned) {
-        print_error(&format!("run {run} has {}; there is nothing to resume\n", seen.status()));
+    let Some(taken) = take(&store, &run)? else { return begin(&store, run, matches) };
+    let view = taken.view();
+    if matches!(view.status(), RunStatus::Succeeded | RunStatus::Warned) {
+        print_error(&format!("run {run} has {}; there is nothing to resume\n", view.status()));
         return Ok(exit::SUCCESS);
     }
-    let held = held(&seen);
-    if let (Some(task), true) = (held.first(), nothing_else(&seen, &held)) {
+    let held = held(view);
+    if let (Some(task), true) = (held.first(), nothing_else(view, &held)) {
         let message = format!("task `{task}` was started and is never retried by itself");
         return Err(CommandError::usage(message)
             .hint(format!("`segue retry {run} --from {task}` starts it again")));
     }
     let skip = matches.get_many::<String>("skip").into_iter().flatten().cloned().collect();
-    take_up(&store, &seen, ResumeScope::Unfinished, skip, matches)
+    take_up(&store, run, taken, ResumeScope::Unfinished, skip, matches)
 }
 
 /// `segue retry RUN --from TASK`.
 pub(crate) fn retry(matches: &ArgMatches) -> CommandResult {
     let store = store(false)?;
     let run = store.find(&text(matches, "RUN"))?;
-    let seen = seen(&store, &run)?;
     let from = text(matches, "from");
-    if seen.plan().position(&from).is_none() {
-        let names: Vec<&str> = seen.plan().tasks.iter().map(|task| task.id.as_str()).collect();
+    let plan = execute::kept_plan(&store.run_dir(&run))?;
+    if plan.position(&from).is_none() {
+        let names: Vec<&str> = plan.tasks.iter().map(|task| task.id.as_str()).collect();
         return Err(CommandError::not_found(format!("run {run} has no task `{from}`"))
             .hint(format!("its tasks are: {}", names.join(", "))));
     }
     let from = TaskId::parse(&from).map_err(|error| CommandError::usage(error.to_string()))?;
-    take_up(&store, &seen, ResumeScope::From(from), Vec::new(), matches)
+    let Some(taken) = take(&store, &run)? else { return begin(&store, run, matches) };
+    take_up(&store, run, taken, ResumeScope::From(from), Vec::new(), matches)
+}
+
+/// Takes the run from other engines; `None` if its engine died before it recorded anything.
+fn take(store: &Store, run: &RunId) -> CommandResult<Option<Taken>> {
+    let kept = execute::kept_plan(&store.run_dir(run))?;
+    match Taken::take(store, run.clone(), kept) {
+        Err(RunError::Journal(JournalError::Empty { .. })) => Ok(None),
+        taken => Ok(Some(taken?)),
+    }
+}
+
+/// Begins a run that has no more than its folder.
+fn begin(store: &Store, run: RunId, matches: &ArgMatches) -> CommandResult {
+    let loaded = load::load_kept(&store.run_dir(&run))?;
+    carry_out(store, execute::created(store, run)?, &loaded, &show_of(matches), false)
 }
 
 /// The run as its journal shows it now.
-pub(crate) fn seen(store: &Store, run: &segue_core::RunId) -> CommandResult<RunView> {
+pub(crate) fn seen(store: &Store, run: &RunId) -> CommandResult<RunView> {
     let dir = store.run_dir(run);
     let mut view = RunView::new(execute::kept_plan(&dir)?);
     let reading = match segue_journal::read(&dir) {
         // Its engine died before the first event: it begins with the resume.
-        Err(segue_journal::JournalError::Empty { .. }) => return Ok(view),
+        Err(JournalError::Empty { .. }) => return Ok(view),
         reading => reading?,
     };
     for recorded in &reading.records {
@@ -83,54 +100,28 @@ fn nothing_else(view: &RunView, held: &[String]) -> bool {
 
 fn take_up(
     store: &Store,
-    seen: &RunView,
+    run: RunId,
+    taken: Taken,
     scope: ResumeScope,
     skip: Vec<String>,
     matches: &ArgMatches,
 ) -> CommandResult {
-    let run = seen.state().run.clone();
-    let run = run.map_or_else(|| store.find(&text(matches, "RUN")), Ok)?;
     let dir = store.run_dir(&run);
     let kept = load::load_kept(&dir)?;
     let changed = changed(&kept, matches.get_flag("accept-changes"))?;
     let accepted = changed.is_some();
     let loaded = changed.unwrap_or(kept);
+    let seen = taken.view();
     let mut request = seen.state().request.clone();
     args::common_request(matches, &mut request)?;
     request.skip.extend(skip);
     let show = show_of(matches);
-    if seen.state().last_seq == 0 {
-        // Its engine died before it recorded anything.
-        return carry_out(store, execute::created(store, run)?, &loaded, &show, false);
-    }
     let plan = Arc::new(loaded.plan(&request, run.as_str(), seen.state().started_at)?);
+    let is_kept = *plan == **seen.plan();
     let resume = resume_input(scope, request, &plan)?;
     let secrets = execute::secrets(&plan.secrets)?;
     let context = execute::context(store, &run, &loaded, &plan, secrets)?;
-    let session = session(store, seen, Arc::clone(&plan), resume)?;
-    // Under the run's lock, and only what its journal folds over.
-    if accepted || *plan != **seen.plan() {
-        session.keep(&if accepted { loaded.inputs() } else { Vec::new() })?;
-    }
-    let ended = faces::with_faces(&show, &dir, &plan, |observer| {
-        execute::drive(session, context, observer)
-    })?;
-    conclude(store, &run, &ended, &show, false)
-}
-
-/// Takes the run in hand, if it still stands as it was seen.
-fn session(
-    store: &Store,
-    seen: &RunView,
-    plan: Arc<Plan>,
-    resume: Resume,
-) -> CommandResult<Session> {
-    let Some(run) = seen.state().run.clone() else {
-        return Err(CommandError::not_found("the run has not begun"));
-    };
-    let accepted = plan.digest != seen.plan().digest;
-    let session = Session::resume(store, run.clone(), plan, resume);
-    let session = session.map_err(|error| match error {
+    let session = taken.resume(Arc::clone(&plan), resume).map_err(|error| match error {
         RunError::Corrupt { source, .. } if accepted => {
             let message = format!("run {run} cannot go on with the changed workflow: {source}");
             CommandError::usage(message)
@@ -138,11 +129,14 @@ fn session(
         }
         error => error.into(),
     })?;
-    if session.view().state().last_seq != seen.state().last_seq {
-        return Err(CommandError::locked(format!("another engine has gone on with run {run}"))
-            .hint(format!("`segue show {run}` says how it stands now")));
+    // Under the run's lock, and only what its journal folds over.
+    if accepted || !is_kept {
+        session.keep(&if accepted { loaded.inputs() } else { Vec::new() })?;
     }
-    Ok(session)
+    let ended = faces::with_faces(&show, &dir, &plan, |observer| {
+        execute::drive(session, context, observer)
+    })?;
+    conclude(store, &run, &ended, &show, false)
 }
 
 pub(crate) fn resume_input(
@@ -187,11 +181,12 @@ fn refuse_change(path: &std::path::Path) -> CommandError {
 }
 
 /// Takes up a run that nobody drives only to end it.
-pub(crate) fn take_up_to_end(store: &Store, seen: &RunView, stop: Input) -> CommandResult {
-    let Some(run) = seen.state().run.clone() else {
-        return Err(CommandError::not_found("the run has not begun"));
+pub(crate) fn take_up_to_end(store: &Store, run: &RunId, stop: Input) -> CommandResult {
+    let Some(taken) = take(store, run)? else {
+        return Err(CommandError::not_found(format!("run {run} has not begun")));
     };
-    let loaded = load::load_kept(&store.run_dir(&run))?;
+    let loaded = load::load_kept(&store.run_dir(run))?;
+    let seen = taken.view();
     let request = seen.state().request.clone();
     let plan = Arc::clone(seen.plan());
     let resume = resume_input(ResumeScope::Unfinished, request, &plan)?;
@@ -201,10 +196,10 @@ pub(crate) fn take_up_to_end(store: &Store, seen: &RunView, stop: Input) -> Comm
         .filter(|view| view.task.section == Section::Finally && !view.entry.status.is_final());
     let needed: Vec<String> = last.flat_map(|view| view.task.secrets.clone()).collect();
     let secrets = execute::secrets_at_hand(&plan, &needed)?;
-    let context = execute::context(store, &run, &loaded, &plan, secrets)?;
-    let mut session = session(store, seen, plan, resume)?;
+    let context = execute::context(store, run, &loaded, &plan, secrets)?;
+    let mut session = taken.resume(plan, resume)?;
     session.then(stop);
     let ended = execute::drive(session, context, &mut ())?;
-    conclude(store, &run, &ended, &Show::default(), false)?;
+    conclude(store, run, &ended, &Show::default(), false)?;
     Ok(exit::SUCCESS)
 }
