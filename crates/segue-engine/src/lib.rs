@@ -1,9 +1,9 @@
 //! The driver: the one event loop that hosts the machines.
 //!
 //! Takes a run in hand ([`Session`], [`Taken`]), drives it to its end ([`drive`]), and tells
-//! observers of it. It owns the run's lock, its journal's only writer, the timer, and the conversation with
-//! `segue.db`. It decides nothing: that is the scheduler's. It knows no YAML, no terminal and
-//! no network, and never touches a process but through `segue-attempt`.
+//! observers of it. It owns the run's lock, its journal's only writer, the timer, and the
+//! conversation with `segue.db`. It decides nothing: that is the scheduler's. It knows no YAML,
+//! no terminal and no network, and never touches a process but through `segue-attempt`.
 //!
 //! Reading order: `drive` (the loop and its theory of operation), `session` (how a run is
 //! taken in hand), `sync` and `spans` (the two threads beside it), `state_file`, `requests`.
