@@ -93,11 +93,16 @@ pub(crate) fn load(path: &Path) -> CommandResult<Loaded> {
     let base_dir = path.parent().unwrap_or(Path::new("/")).to_owned();
     let origin = Origin { path, base_dir: base_dir.clone() };
     let source = Source { name: shown.to_string(), text };
+    checked(&source, origin, &beside(&source, &base_dir))
+}
+
+/// Reads the files that the workflow in `base_dir` names.
+fn beside(source: &Source, base_dir: &Path) -> impl Fn(&str) -> Result<String, String> {
     let allowed = LazyCell::new(|| {
         let paths = source.allow_paths();
         paths.iter().map(|path| real_path(&base_dir.join(path))).collect::<Vec<_>>()
     });
-    checked(&source, origin, &|name| read_beside(&base_dir, name, &allowed))
+    move |name| read_beside(base_dir, name, &allowed)
 }
 
 /// A file from its beginning, one byte more than a workflow may have: enough to refuse it.
@@ -119,7 +124,16 @@ pub(crate) fn load_kept(dir: &Path) -> CommandResult<Loaded> {
     let origin: Origin = serde_json::from_str(&read(ORIGIN_NAME)?)
         .map_err(|error| CommandError::internal(&error))?;
     let source = Source { name: origin.path.display().to_string(), text: read(TEXT_NAME)? };
-    checked(&source, origin, &|name| read_beside(&inputs, &kept_name(name), &[]))
+    let base_dir = origin.base_dir.clone();
+    let beside = beside(&source, &base_dir);
+    checked(&source, origin, &|name| {
+        let kept = kept_name(name);
+        // Only what the check reads is kept; an `env_file` is the file of the day.
+        match inputs.join(&kept).exists() {
+            true => read_beside(&inputs, &kept, &[]),
+            false => beside(name),
+        }
+    })
 }
 
 /// Where a file that a workflow names is kept among a run's inputs: below them, wherever it

@@ -33,6 +33,23 @@ params: {p: {type: integer, default: 3}}
 }
 
 #[test]
+fn a_run_with_an_env_file_can_be_resumed() {
+    let lab = Lab::with(
+        r#"
+name: filed
+env_file: settings.env
+tasks:
+  a: {run: '[ "$MODE" = right ]'}
+"#,
+    );
+    lab.write("settings.env", "MODE=wrong\n");
+    assert_eq!(lab.run(&["run", "flow.segue.yaml"]).code, 1);
+    lab.write("settings.env", "MODE=right\n");
+    let resumed = lab.run(&["resume", "latest"]);
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+}
+
+#[test]
 fn a_secret_goes_only_to_its_task_and_is_masked_everywhere() {
     let lab = Lab::with(
         r#"
