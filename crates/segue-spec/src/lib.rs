@@ -25,6 +25,7 @@ mod quantity;
 mod scalar;
 mod schema;
 mod shape;
+mod shell;
 mod templates;
 mod workflow;
 mod yaml;

@@ -11,6 +11,7 @@ use crate::keys::Place;
 use crate::nearest::{nearest, suggest};
 use crate::node::{Node, Span};
 use crate::shape::{Form, TaskNode, Use};
+use crate::shell::undone;
 use crate::templates::{bracketed, filters, find_path};
 
 const RUN: &[&str] = &["id", "started_at", "status", "failure", "cost", "duration", "workflow"];
@@ -25,6 +26,8 @@ const FUNCTIONS: &[&str] = &["range", "dict", "namespace", "debug"];
 pub(crate) struct Names<'a, 'n> {
     pub(crate) text: &'a str,
     pub(crate) params: Vec<&'n str>,
+    /// The parameters that are numbers or booleans.
+    pub(crate) numbers: Vec<&'n str>,
     pub(crate) secrets: Vec<&'n str>,
     pub(crate) tasks: &'a [TaskNode<'n>],
     pub(crate) graph: &'a Graph,
@@ -46,6 +49,7 @@ impl<'a, 'n> Names<'a, 'n> {
         Self {
             text,
             params: Vec::new(),
+            numbers: Vec::new(),
             secrets: Vec::new(),
             tasks,
             graph,
@@ -84,6 +88,7 @@ impl<'a, 'n> Names<'a, 'n> {
         }
         if one.form == Form::Template(Mode::Shell) {
             self.warn_raw(one);
+            self.warn_quoted(one);
         }
     }
 
@@ -102,7 +107,16 @@ impl<'a, 'n> Names<'a, 'n> {
                           `{% raw %}…{% endraw %}` or another file",
             )
         } else if one.form == Form::Expression {
-            ("expression", "write it as `tasks.a.outputs.x >= 3 and not params.dry`")
+            let help = match source {
+                _ if source.contains("&&") || source.contains("||") => {
+                    "write `and` for `&&`, `or` for `||`, `not` for `!`"
+                }
+                _ if error.message.contains("unexpected input") && source.contains(" = ") => {
+                    "write `==` to compare"
+                }
+                _ => "write it as `tasks.a.outputs.x >= 3 and not params.dry`",
+            };
+            ("expression", help)
         } else {
             (
                 "template",
@@ -124,10 +138,14 @@ impl<'a, 'n> Names<'a, 'n> {
             return if end > start { start..end } else { node.span.clone() };
         }
         let part = node.text.get(range.clone()).unwrap_or_default();
-        match raw.find(part) {
-            Some(at) if !part.is_empty() => node.span.start + at..node.span.start + at + part.len(),
-            _ => node.span.clone(),
+        if part.is_empty() {
+            return node.span.clone();
         }
+        let before = node.text.get(..range.start).map_or(0, |text| text.matches(part).count());
+        raw.match_indices(part).nth(before).map_or_else(
+            || node.span.clone(),
+            |(at, _)| node.span.start + at..node.span.start + at + part.len(),
+        )
     }
 
     /// Where a dotted path stands in the file.
@@ -180,6 +198,37 @@ impl<'a, 'n> Names<'a, 'n> {
                 });
             }
         }
+    }
+
+    /// A value brings its own quotes, which end those it stands in.
+    fn warn_quoted(&mut self, one: &Use<'n>) {
+        let source = one.node.text.as_str();
+        for (range, around) in undone(source) {
+            let inside = &source[range.clone()];
+            if self.is_one_word(inside.trim_matches(['{', '}', '-', ' '])) {
+                continue;
+            }
+            let [message, label, help] = around.words();
+            self.sink.push(Diagnostic {
+                code: "segue::spec::quoted_in_run",
+                severity: Severity::Warning,
+                message: message.to_owned(),
+                span: self.within(one.node, &range),
+                label: label.to_owned(),
+                help: help.to_owned(),
+            });
+        }
+    }
+
+    /// Whether an expression's value is a word that is never quoted: a number, an id.
+    fn is_one_word(&self, expression: &str) -> bool {
+        let plain = |name: &String| {
+            let param = name.strip_prefix("params.");
+            ["task.id", "task.attempt", "run.id", "run.workflow"].contains(&name.as_str())
+                || param.is_some_and(|param| self.numbers.contains(&param))
+        };
+        !expression.contains(['\'', '"'])
+            && check_expression(expression).is_ok_and(|names| names.iter().all(plain))
     }
 
     fn name(&mut self, one: &Use<'n>, path: &str) {
@@ -404,7 +453,9 @@ impl<'a, 'n> Names<'a, 'n> {
             for (owner, span) in askers.iter().filter(|(owner, _)| wrong.contains(owner)) {
                 let task = &self.tasks[*owner];
                 let mut needs = task.node.get("needs").map(Node::scalars).unwrap_or_default();
-                needs.push(need);
+                if !needs.contains(&need) {
+                    needs.push(need);
+                }
                 let message = format!("`{}` reads `{need}` without needing it", task.id);
                 let help = format!("add to `{}`: `needs: [{}]`", task.id, needs.join(", "));
                 let label = "may not be done yet";

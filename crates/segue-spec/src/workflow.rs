@@ -98,6 +98,11 @@ pub fn check(source: &Source, files: Files<'_>) -> Result<Workflow, Diagnostics>
     check_secrets(&root, &shape, &secrets, &mut sink);
     let mut names = Names::new(&source.text, &shape.tasks, &graph, &mut sink);
     names.params = params.iter().map(|param| param.name.as_str()).collect();
+    let is_number = |param: &&ParamSpec| {
+        use params::ParamType::{Boolean, Integer, Number};
+        matches!(param.kind, Integer | Number | Boolean)
+    };
+    names.numbers = params.iter().filter(is_number).map(|param| param.name.as_str()).collect();
     names.secrets = secrets.clone();
     let wanted = names.check(&shape.uses);
     if sink.has_errors() {

@@ -372,7 +372,7 @@ impl<'t, 's> Builder<'t, 's> {
         } else if text[at..].starts_with("{{") {
             "quote the value: within `{…}` or `[…]`, YAML reads an unquoted `{{` as a mapping"
         } else if info.contains("mapping values") || info.contains("simple key") {
-            "quote the value if it holds `: `, and look at the indentation of this line"
+            "quote a value with `: ` in it or write it below `|`; look at the indentation, too"
         } else if info.contains("EOF") || info.contains("end of") || at >= text.trim_end().len() {
             "a quote or bracket opened above is never closed"
         } else {

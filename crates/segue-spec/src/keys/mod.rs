@@ -8,6 +8,7 @@ mod parts;
 mod task;
 mod workflow;
 
+pub(crate) use task::TASK;
 pub(crate) use workflow::WORKFLOW;
 
 /// One key of a mapping.

@@ -59,7 +59,7 @@ const RETRY: Object = Object {
             .later(),
             key("then", Kind::Word(&["fail", "ask"]), "What happens after the last try.")
                 .later_words(&["ask"]),
-            key("feedback", Kind::Bool, "Tell the next try why the one before failed."),
+            key("feedback", Kind::Bool, "Tell the next try why the one before failed.").later(),
         ],
     ],
     one_of: &[],
@@ -123,8 +123,8 @@ const GATE: Object = Object {
         key("judge", Kind::Object(&JUDGE), "An agent that scores the result.").later(),
         key("min", NUMBER, "The least score that passes."),
         key("fresh", Kind::Bool, "The files must have changed since the task's first attempt."),
-        key("feedback", Kind::Bool, "A failure makes the next attempt a feedback round."),
-        key("rounds", Kind::Late(&Kind::Integer(1, 100)), "How many feedback rounds there are."),
+        key("feedback", Kind::Bool, "A failure is followed by a feedback round, at once."),
+        key("rounds", Kind::Late(&Kind::Integer(1, 100)), "How many, beyond `attempts`."),
     ]],
     one_of: &["score", "verify", "schema", "files", "judge"],
 };

@@ -38,7 +38,6 @@ const FLAGS: &[&str] = &[
     "no-metrics",
     "probe",
     "help",
-    "version",
 ];
 
 /// What a parameter's value is.

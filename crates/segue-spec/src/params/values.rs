@@ -70,7 +70,7 @@ fn value_of(
     spec.check(&value).unwrap_or_else(|why| {
         let message = format!("the parameter `{}` cannot be {}", spec.name, shown(&value));
         let label = format!("{origin}: {why}");
-        let help = format!("{why}; give another with `--{flag} VALUE`");
+        let help = format!("{why}; give another with `{}`", usage(spec, &flag));
         sink.error("segue::spec::param_value", &spec.span, message, label, help);
         Value::Null
     })
@@ -81,9 +81,17 @@ fn missing(spec: &ParamSpec, flag: &str, sink: &mut Sink) {
     let variable = spec.env.as_ref().map(|name| format!(" or set {name}")).unwrap_or_default();
     let place = if spec.positional { ", or the value alone" } else { "" };
     let about = if spec.help.is_empty() { String::new() } else { format!(" ({})", spec.help) };
-    let help = format!("add `--{flag} VALUE`{place}{variable}{about}");
+    let help = format!("add `{}`{place}{variable}{about}", usage(spec, flag));
     let label = "required and not given";
     sink.error("segue::spec::missing_param", &spec.span, message, label, help);
+}
+
+/// How a parameter is given; the flag of a boolean takes no word of its own.
+fn usage(spec: &ParamSpec, flag: &str) -> String {
+    match spec.kind {
+        super::ParamType::Boolean => format!("--{flag}=true` or `--{flag}=false"),
+        _ => format!("--{flag} VALUE"),
+    }
 }
 
 fn filled_default(

@@ -13,8 +13,8 @@ use segue_core::{Mode, Section, check_name};
 use serde_json::Value;
 
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity, Sink};
-use crate::keys::{Key, Kind, MapKey, Object, Place, Support, WORKFLOW};
-use crate::nearest::{nearest, suggest};
+use crate::keys::{Key, Kind, MapKey, Object, Place, Support, TASK, WORKFLOW};
+use crate::nearest::{meant, nearest, suggest};
 use crate::node::{self, Data, Node, Span, has_template};
 use crate::paths::Folder;
 use crate::scalar::{expected, problem};
@@ -101,7 +101,7 @@ impl<'n, 'f> Shape<'n, 'f> {
     }
 
     fn object(&mut self, node: &'n Node, object: &Object, name: &str, at: &Span) {
-        if !self.is_mapping(node, object.what, name, at) {
+        if !self.is_mapping(node, object.what, name, at, || as_mapping(node, object, name)) {
             return;
         }
         for (key, value) in node.entries() {
@@ -133,7 +133,14 @@ impl<'n, 'f> Shape<'n, 'f> {
         self.one_of(node, object, !strangers.is_empty(), at);
     }
 
-    fn is_mapping(&mut self, node: &Node, what: &str, name: &str, at: &Span) -> bool {
+    fn is_mapping(
+        &mut self,
+        node: &Node,
+        what: &str,
+        name: &str,
+        at: &Span,
+        help: impl FnOnce() -> String,
+    ) -> bool {
         match node.data {
             Data::Map(_) => true,
             Data::Bad => false,
@@ -144,8 +151,7 @@ impl<'n, 'f> Shape<'n, 'f> {
                     Data::Null => format!("`{name}` is empty; it must be {what}{mapping}"),
                     _ => format!("`{name}` must be {what}{mapping}, not {}", node.kind()),
                 };
-                let help = format!("write {what} as `key: value` lines, indented below it");
-                self.error("segue::spec::wrong_type", span, message, node.kind(), help);
+                self.error("segue::spec::wrong_type", span, message, node.kind(), help());
                 false
             }
         }
@@ -247,7 +253,7 @@ impl<'n, 'f> Shape<'n, 'f> {
             let message = format!("`{name}` cannot be `{}`", shorten(&node.text));
             let reason = problem(kind, node).unwrap_or_default();
             let words = words(kind);
-            let near = nearest(&node.text, words.iter().copied());
+            let near = meant(&node.text, &words);
             let label = if words.len() > 6 {
                 "not one of its words".to_owned()
             } else {
@@ -255,6 +261,9 @@ impl<'n, 'f> Shape<'n, 'f> {
             };
             let help = match (near, reason.is_empty()) {
                 (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, _) if name == "retry" && node.text.parse::<u32>().is_ok() => {
+                    format!("write it as `retry: {{attempts: {}}}`", node.text)
+                }
                 (None, true) => format!("it must be {wanted}"),
                 (None, false) if reason.contains("write ") => reason,
                 (None, false) => format!("it must be {wanted}: {reason}"),
@@ -275,6 +284,10 @@ impl<'n, 'f> Shape<'n, 'f> {
             let span = if node.span.is_empty() { at } else { &node.span };
             let message = format!("`{name}` must be a list, not {}", node.kind());
             let help = match node.scalar() {
+                Some(text) if name == "argv" && is_plain(text) => {
+                    let words: Vec<&str> = text.split_whitespace().collect();
+                    format!("write it as a list of words: `argv: [{}]`", words.join(", "))
+                }
                 Some(text) => format!("write it as a list: `{name}: [{}]`", shorten(text)),
                 None if matches!(node.data, Data::Map(_)) => {
                     format!("write it as a list: `{name}: [{{…}}]`")
@@ -299,7 +312,14 @@ impl<'n, 'f> Shape<'n, 'f> {
             let help = format!("write it as `{name}: {{NAME: value}}`");
             return self.error("segue::spec::wrong_type", &node.span, message, "not one", help);
         }
-        if !self.is_mapping(node, "a mapping", name, at) {
+        let help = || match (keys, &node.data) {
+            (MapKey::Task, Data::Seq(_)) => {
+                format!("give each task an id: `{name}: {{my_task: {{…}}}}`")
+            }
+            (MapKey::Env, Data::Seq(_)) => format!("write it as `{name}: {{NAME: value}}`"),
+            _ => "write a mapping as `key: value` lines, indented below it".to_owned(),
+        };
+        if !self.is_mapping(node, "a mapping", name, at, help) {
             return;
         }
         if keys == MapKey::Task && node.entries().is_empty() && name == "tasks" {
@@ -419,6 +439,28 @@ pub(crate) fn is_env_name(text: &str) -> bool {
         && text.len() <= 256
         && !text.starts_with(|c: char| c.is_ascii_digit())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// How to write as a mapping what stands there as something else.
+fn as_mapping(node: &Node, object: &Object, name: &str) -> String {
+    let what = object.what;
+    if what == TASK.what && TASK.one_of.contains(&name) {
+        return format!("give the task an id: `my_task: {{{name}: …}}`");
+    }
+    let required = object.keys().find(|key| key.required).map(|key| key.name);
+    match (node.scalar(), required.or_else(|| object.one_of.first().copied())) {
+        (Some(text), Some(key)) if !name.contains(' ') => {
+            let text = if is_plain(text) { shorten(text) } else { "…".to_owned() };
+            format!("write it as `{name}: {{{key}: {text}}}`")
+        }
+        _ => format!("write {what} as `key: value` lines, indented below it"),
+    }
+}
+
+/// Whether a text may stand in YAML's `{…}` as it is.
+fn is_plain(text: &str) -> bool {
+    let own = |c: char| c.is_ascii_alphanumeric() || " _-./=@+*".contains(c);
+    !text.is_empty() && text.chars().all(own) && text.starts_with(|c: char| c.is_alphanumeric())
 }
 
 /// The words that a kind takes, alternatives included.
