@@ -57,6 +57,15 @@ impl Lab {
     }
 
     /// Everything lies below this.
+    /// A place whose working folder is a copy of an example, caches and what earlier runs made
+    /// left out.
+    pub(crate) fn with_example(name: &str) -> Self {
+        let lab = Self::new();
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        copy(&examples.join(name), &lab.work());
+        lab
+    }
+
     pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
@@ -368,4 +377,21 @@ pub(crate) fn count(events: &[Value], kind: &str, task: &str) -> usize {
         event["type"] == kind && (event["task"] == task || event["attempt"]["task"] == task)
     };
     events.iter().filter(is_it).count()
+}
+
+fn copy(from: &Path, to: &Path) {
+    const LEFT_OUT: [&str; 6] =
+        ["__pycache__", "episodes", ".venv", ".segue", "work", "node_modules"];
+    std::fs::create_dir_all(to).expect("room");
+    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
+        let name = entry.file_name();
+        if LEFT_OUT.iter().any(|left_out| name == *left_out) {
+            continue;
+        }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to.join(name));
+        } else {
+            std::fs::copy(entry.path(), to.join(name)).expect("room");
+        }
+    }
 }

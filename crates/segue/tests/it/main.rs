@@ -2,6 +2,7 @@
 
 mod adoption;
 mod cli;
+mod coordinator;
 mod flow;
 mod lab;
 mod page;

@@ -30,9 +30,7 @@ fn venv() -> PathBuf {
 
 impl Studio {
     fn new() -> Self {
-        let lab = Lab::new();
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/podcast");
-        copy(&example, &lab.work());
+        let lab = Lab::with_example("podcast");
         let path = std::env::var("PATH").expect("a search path");
         Self { lab, path: format!("{}:{path}", venv().join("bin").display()) }
     }
@@ -63,22 +61,6 @@ impl Studio {
 
     fn episode(&self, id: &str) -> PathBuf {
         self.lab.work().join("podcast_production/episodes").join(id)
-    }
-}
-
-/// Copies a folder, caches and what earlier runs made left out.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("room");
-    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
-        let name = entry.file_name();
-        if ["__pycache__", "episodes", ".venv", ".segue"].iter().any(|skipped| name == *skipped) {
-            continue;
-        }
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to.join(name));
-        } else {
-            std::fs::copy(entry.path(), to.join(name)).expect("room");
-        }
     }
 }
 
