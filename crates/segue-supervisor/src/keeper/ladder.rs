@@ -87,9 +87,10 @@ impl Ladder {
         self.phase = Phase::Asked { by_term: true, until };
     }
 
-    /// The program is gone: what it left has a moment to follow.
+    /// The program is gone: what it left has a moment to follow. What was asked to stop has the
+    /// rest of its grace: a shell dies of TERM at once, and the program it ran may be cleaning up.
     pub(super) fn settle(&mut self, now: u64) {
-        if matches!(self.phase, Phase::Running | Phase::Asked { .. }) {
+        if self.phase == Phase::Running {
             self.phase = Phase::Settling { until: now + SETTLE_MS };
         }
     }

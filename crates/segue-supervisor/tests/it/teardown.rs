@@ -53,6 +53,23 @@ fn one_that_ignores_term_is_killed_after_its_grace() {
 }
 
 #[test]
+fn what_a_shell_ran_has_its_grace_after_the_shell_died_of_term() {
+    let mut bench = Bench::new();
+    let mut start = bench.shell(
+        "sh -c 'trap \"sleep 0.3; echo cleaned; exit\" TERM
+                echo ready; while :; do sleep 0.01; done'; :",
+    );
+    start.limits.kill_grace_ms = 20_000;
+    let (number, log) = (start.number, start.attempt_dir.join("stdout.log"));
+    bench.spawn(start);
+    super::support::await_file(&log);
+    stop(&mut bench, number, StopMode::Graceful);
+    let ended = bench.ended();
+    assert_eq!((&ended.outcome, &ended.teardown), (&CANCELLED, &CLEAN));
+    assert_eq!(bench.log(&ended, "stdout.log"), b"ready\ncleaned\n");
+}
+
+#[test]
 fn at_once_shortens_a_ladder_under_way() {
     let mut bench = Bench::new();
     let mut start = bench.testee(&["ignore-term"]);
