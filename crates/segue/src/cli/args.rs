@@ -90,7 +90,7 @@ fn with_params(command: Command, loaded: &load::Loaded) -> Command {
         "" => format!("Run workflow `{}`", workflow.name()),
         description => format!("{description} (workflow `{}`)", workflow.name()),
     };
-    let mut command = command.about(about);
+    let mut command = command.about(about).after_help(None::<&str>);
     for param in workflow.params() {
         command = command.arg(param_arg(param));
     }
@@ -266,6 +266,7 @@ fn acting() -> Vec<Command> {
     let run = |command: Command| {
         command
             .arg(file().required(true))
+            .after_help("`segue run FILE --help` shows the parameters of that workflow, too.")
             .arg(slots_arg())
             .arg(value("timeout", "DURATION", "How long the run may take, as in 90s, 5m, 1h30m"))
             .arg(
@@ -273,9 +274,10 @@ fn acting() -> Vec<Command> {
                     .value_parser(value_parser!(u32).range(1..)),
             )
             .arg(
-                value("only", "TASK", "Only this task and what it needs").action(ArgAction::Append),
+                value("only", "TASK", "Only this task and what it needs; repeatable")
+                    .action(ArgAction::Append),
             )
-            .arg(value("skip", "TASK", "Not this task").action(ArgAction::Append))
+            .arg(value("skip", "TASK", "Not this task; repeatable").action(ArgAction::Append))
             .arg(flag("force", "Run also what `skip_if` would skip"))
             .arg(value("mode", "MODE", "Not in this build").hide(true))
             .arg(value("budget", "AMOUNT", "Not in this build").hide(true))
@@ -288,7 +290,7 @@ fn acting() -> Vec<Command> {
         .arg(run_arg())
         .arg(slots_arg())
         .arg(value("timeout", "DURATION", "How long it may take from now on"))
-        .arg(value("skip", "TASK", "Not this task").action(ArgAction::Append))
+        .arg(value("skip", "TASK", "Not this task; repeatable").action(ArgAction::Append))
         .arg(flag("accept-changes", "Go on although the workflow has changed since"))
         .arg(output_arg())
         .arg(json_run_arg());
@@ -365,9 +367,15 @@ fn looking() -> Vec<Command> {
             .arg(format(["mermaid", "dot", "svg"], "mermaid")),
         Command::new("list")
             .about("List runs, newest first")
-            .arg(value("status", "A,B", "Only runs that stand so").value_delimiter(','))
+            .arg(
+                value("status", "A,B", "Only runs that are running, succeeded, warned, failed, …")
+                    .value_delimiter(','),
+            )
             .arg(value("workflow", "NAME", "Only runs of this workflow"))
-            .arg(value("param", "K=V", "Only runs with this parameter").action(ArgAction::Append))
+            .arg(
+                value("param", "K=V", "Only runs that were given this parameter")
+                    .action(ArgAction::Append),
+            )
             .arg(flag("resumable", "Only runs that `resume` can go on with"))
             .arg(
                 value("limit", "N", "At most so many")

@@ -30,6 +30,7 @@ pub(crate) fn schema() -> CommandResult {
 pub(crate) fn init(matches: &ArgMatches) -> CommandResult {
     let folder = matches.get_one::<PathBuf>("DIR").cloned().unwrap_or_default();
     let path = folder.join("example.segue.yaml");
+    let path = path.strip_prefix(".").map(PathBuf::from).unwrap_or(path);
     std::fs::create_dir_all(&folder).map_err(|error| {
         CommandError::usage(format!("folder `{}` cannot be made: {error}", folder.display()))
     })?;
@@ -94,7 +95,9 @@ pub(crate) fn doctor(matches: &ArgMatches) -> CommandResult {
             hardware.memory_bytes >> 20,
             hardware.cpu_model
         ));
-        print_line(&format!("slots     {slots}"));
+        print_line(&format!(
+            "slots     {slots} at once, unless a workflow or a flag says otherwise"
+        ));
         let made = if root.is_dir() { "" } else { " (not made yet)" };
         print_line(&format!("store     {}{made}", root.display()));
         print_line(&format!("runs      {}", entries.len()));
@@ -104,6 +107,9 @@ pub(crate) fn doctor(matches: &ArgMatches) -> CommandResult {
         for entry in &unreadable {
             let problem = entry.problem.as_deref().unwrap_or_default();
             print_line(&format!("unreadable {}: {problem}", entry.run));
+        }
+        if unreadable.is_empty() {
+            print_line("all is well");
         }
     }
     Ok(if unreadable.is_empty() { exit::SUCCESS } else { exit::FAILED })

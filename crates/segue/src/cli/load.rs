@@ -77,7 +77,11 @@ pub(crate) fn load(path: &Path) -> CommandResult<Loaded> {
         } else {
             CommandError::usage(format!("{message}; it must be a file that you may read"))
         };
-        error.hint("`segue init` writes an example to start from")
+        let near = ["segue.yaml", "yaml", "yml"].map(|end| PathBuf::from(format!("{shown}.{end}")));
+        error.hint(match near.iter().find(|near| near.is_file()) {
+            Some(near) => format!("there is `{}`", near.display()),
+            None => "`segue init` writes an example to start from".to_owned(),
+        })
     })?;
     let text = match String::from_utf8(text) {
         Ok(text) => text,

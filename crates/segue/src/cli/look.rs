@@ -243,6 +243,7 @@ pub(crate) fn show(matches: &ArgMatches) -> CommandResult {
         };
         let spent = match (task.entry.started_at, task.entry.ended_at) {
             (Some(from), Some(to)) => to.since(from).to_string(),
+            (Some(from), None) if status == RunStatus::Running => until.since(from).to_string(),
             _ => "-".to_owned(),
         };
         let attempts = task.attempts.len();

@@ -86,6 +86,11 @@ fn text(plan: &Plan, order: &[usize], slots: u32) -> String {
     for (name, value) in &plan.params {
         text.push_str(&format!("  {name} = {value}\n"));
     }
+    for secret in &plan.secrets {
+        let is_set = std::env::var_os(secret).is_some_and(|value| !value.is_empty());
+        let note = if is_set { "is set" } else { "is not set: a run would be refused" };
+        text.push_str(&format!("  secret {secret} {note}\n"));
+    }
     let has_stages = plan.tasks.iter().any(|task| task.stage.is_some());
     let mut heading = None;
     for &index in order {

@@ -20,10 +20,12 @@ pub(crate) fn cancel(matches: &ArgMatches) -> CommandResult {
     if let Some(task) = task
         && seen.plan().position(task).is_none()
     {
-        return Err(CommandError::not_found(format!("run {run} has no task `{task}`")));
+        let names: Vec<&str> = seen.plan().tasks.iter().map(|task| task.id.as_str()).collect();
+        return Err(CommandError::not_found(format!("run {run} has no task `{task}`"))
+            .hint(format!("its tasks are: {}", names.join(", "))));
     }
     if !matches!(seen.status(), RunStatus::Running | RunStatus::Interrupted) {
-        print_error(&format!("run {run} has {} already; nothing was changed\n", seen.status()));
+        print_error(&format!("run {run} is over ({}); nothing was changed\n", seen.status()));
         return Ok(exit::SUCCESS);
     }
     let task = task.map(|task| TaskId::parse(task)).transpose();
@@ -42,7 +44,8 @@ pub(crate) fn cancel(matches: &ArgMatches) -> CommandResult {
     let changes = Changes::new()?;
     changes.add(&dir)?;
     send_request(&dir, &Request::Cancel { task: task.clone(), at_once })?;
-    if task.is_some() {
+    if let Some(task) = task {
+        print_error(&format!("run {run}: its engine was asked to cancel `{task}`\n"));
         return Ok(exit::SUCCESS);
     }
     while store.is_locked(&run)? {

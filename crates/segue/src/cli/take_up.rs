@@ -22,7 +22,11 @@ pub(crate) fn resume(matches: &ArgMatches) -> CommandResult {
     let Some(taken) = take(&store, &run)? else { return begin(&store, run, matches) };
     let view = taken.view();
     if matches!(view.status(), RunStatus::Succeeded | RunStatus::Warned) {
-        print_error(&format!("run {run} has {}; there is nothing to resume\n", view.status()));
+        print_error(&format!(
+            "run {run} has {}; there is nothing to resume\n\
+             hint: `segue retry {run} --from TASK` does a part again\n",
+            view.status(),
+        ));
         return Ok(exit::SUCCESS);
     }
     let held = held(view);

@@ -260,6 +260,9 @@ impl Slots {
             let tasks = parts.iter().copied().flatten().filter(|slot| **slot < count);
             let chars = tasks.map(|&task| short(plan.tasks[task].id.as_str()).chars().count());
             let width = (as_f64(chars.max().unwrap_or(0)) * CHAR_WIDTH + NODE_PADDING).round();
+            let labels = parts.iter().copied().flatten().filter_map(|&slot| plan.tasks.get(slot));
+            let labels = labels.filter_map(band_label).map(|label| label.chars().count());
+            let label = as_f64(labels.max().unwrap_or(0)) * CHAR_WIDTH;
             for part in parts {
                 let mut y = top + (inner - height(part, count)) / 2.0;
                 for &slot in part {
@@ -271,7 +274,7 @@ impl Slots {
                 }
                 x += width + FOLD_GAP;
             }
-            x -= FOLD_GAP;
+            x = (x - FOLD_GAP).max(begin + label.round());
             spans.push((begin, x));
             x += LAYER_GAP;
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use segue_core::{Plan, Recorded, RunView};
 use segue_engine::{Observer, wall_now};
 
@@ -72,6 +73,7 @@ impl Drop for LiveProgress {
 fn show(receiver: &Receiver<Vec<Recorded>>, mut screen: Screen, run_dir: &Path) {
     let Ok(history) = receiver.recv() else { return };
     screen.recall(&history);
+    let _quiet = Quiet::new();
     let term = Term::stderr();
     // All rows are one bar's message, so that they are drawn in one go.
     let target = ProgressDrawTarget::term(term.clone(), 10);
@@ -92,6 +94,34 @@ fn show(receiver: &Receiver<Vec<Recorded>>, mut screen: Screen, run_dir: &Path) 
         bar.set_message(rows.join("\n"));
     }
     bar.finish_and_clear();
+}
+
+/// A terminal that does not show `^C` where it is typed: that would move the rows by a line.
+struct Quiet(Option<Termios>);
+
+impl Quiet {
+    fn new() -> Self {
+        let before = in_foreground().then(|| tcgetattr(std::io::stdin()).ok()).flatten();
+        if let Some(mut quiet) = before.clone() {
+            quiet.local_modes.remove(LocalModes::ECHOCTL);
+            // What cannot be set looks worse and does no harm.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &quiet);
+        }
+        Self(before)
+    }
+}
+
+/// Whether the terminal is this process's: who changes it from the background is stopped.
+fn in_foreground() -> bool {
+    tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(before) = self.0.as_ref().filter(|_| in_foreground()) {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+        }
+    }
 }
 
 /// The events that come before `deadline`, and whether no more will ever come.

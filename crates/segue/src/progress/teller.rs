@@ -194,12 +194,16 @@ fn told_of_run(
         }
         Event::SlotsChanged { slots } => format!("{slots} attempts at once from now on"),
         Event::StageOpened { stage } => format!("stage {stage} opened"),
-        Event::SectionOpened { section } if sections.contains(section) => match section {
-            Section::Main => return None,
-            Section::OnSuccess => "on_success opened".to_owned(),
-            Section::OnFailure => "on_failure opened".to_owned(),
-            Section::Finally => "finally opened".to_owned(),
-        },
+        Event::SectionOpened { section }
+            if sections.contains(section) && enters(view, *section) =>
+        {
+            match section {
+                Section::Main => return None,
+                Section::OnSuccess => "on_success opened".to_owned(),
+                Section::OnFailure => "on_failure opened".to_owned(),
+                Section::Finally => "finally opened".to_owned(),
+            }
+        }
         Event::StopRequested { task: None, reason, at_once } => stop_words(*reason, *at_once),
         Event::RunEnded { status, .. } => {
             let cost = view.cost().map_or_else(String::new, |cost| format!("; {cost}"));
@@ -211,18 +215,39 @@ fn told_of_run(
     Some((RunStatus::Running, text))
 }
 
+/// Whether a section is for the way in which the run goes.
+fn enters(view: &RunView, section: Section) -> bool {
+    let bad = |task: segue_core::TaskView<'_>| {
+        use TaskStatus::{Blocked, Cancelled, Failed};
+        let status = task.entry.status;
+        let is_bad = matches!(status, Failed | Blocked | Cancelled);
+        task.task.section == Section::Main && !task.task.optional && is_bad
+    };
+    match section {
+        Section::Main | Section::Finally => true,
+        Section::OnSuccess => !view.tasks().any(bad),
+        Section::OnFailure => view.tasks().any(bad),
+    }
+}
+
 fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn stop_words(reason: StopReason, at_once: bool) -> String {
-    let why = match reason {
-        StopReason::Cancelled => "cancelled by request",
-        StopReason::Shutdown => "stopping by request",
-        StopReason::FailFast => "cancelling the rest: a task failed and the workflow is fail_fast",
-        StopReason::RunTimeout => "stopping: the run's time is up",
-        StopReason::DiskFull => "stopping: the journal cannot be written",
+    let (what, why) = match reason {
+        StopReason::Cancelled => ("cancelled", "by request"),
+        StopReason::Shutdown => ("stopping", "by request"),
+        StopReason::FailFast => {
+            ("cancelling the rest", "a task failed, and the workflow is fail_fast")
+        }
+        StopReason::RunTimeout => ("stopping", "the run's time is up"),
+        StopReason::DiskFull => ("stopping", "the journal cannot be written"),
     };
     let how = if at_once { "at once" } else { "gracefully" };
-    format!("{why}, {how}")
+    let more = match (reason, at_once) {
+        (StopReason::Shutdown, false) => "; a second Ctrl-C stops at once",
+        _ => "",
+    };
+    format!("{what} {how}: {why}{more}")
 }

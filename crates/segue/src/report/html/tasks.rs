@@ -122,7 +122,11 @@ fn write_attempt(
     };
     match failure_words(report) {
         Some(words) => {
-            write!(out, "<span class=\"no\">failed</span> after {took}: ")?;
+            let word = match report.class {
+                Some(segue_core::FailureClass::Cancelled) => "stopped",
+                _ => "<span class=\"no\">failed</span>",
+            };
+            write!(out, "{word} after {took}: ")?;
             super::write_coded(out, &words)?;
         }
         None => write!(out, "succeeded in {took}")?,

@@ -140,7 +140,7 @@ fn house_is_kept() {
     assert!(serde_json::from_str::<Value>(&doctor).expect("JSON")["slots"].as_u64() > Some(0));
 
     let made = lab.expect(0, &["init"]).stdout;
-    assert_eq!(made.trim(), "./example.segue.yaml");
+    assert_eq!(made.trim(), "example.segue.yaml");
     lab.write("example.segue.yaml", "mine");
     lab.expect(2, &["init"]);
     assert_eq!(lab.read("example.segue.yaml"), "mine", "never overwritten");
