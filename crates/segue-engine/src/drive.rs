@@ -24,7 +24,7 @@ use segue_core::{
 use segue_journal::Summarizer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::clock::{Timer, wall_now};
+use crate::clock::{Clock, Timer};
 use crate::disk::DiskGuard;
 use crate::requests::Requests;
 use crate::session::{RunError, Session};
@@ -76,6 +76,7 @@ struct Driver<'a> {
     arrived: UnboundedReceiver<Input>,
     sync: SyncThread,
     spans: SpansThread,
+    clock: Clock,
     timer: Timer,
     requests: Requests,
     summarizer: Summarizer,
@@ -110,6 +111,7 @@ impl<'a> Driver<'a> {
             observer,
             sync: SyncThread::start(syncer)?,
             spans: SpansThread::start(&session.store, session.run.clone(), inputs.clone())?,
+            clock: Clock::after(session.scheduler.state().last_at),
             timer: Timer::new()?,
             requests: Requests::open(&session.run_dir, session.requests_mark)?,
             summarizer,
@@ -185,7 +187,7 @@ impl<'a> Driver<'a> {
 
     /// One turn: inputs in, events appended, effects performed or held.
     fn turn(&mut self, inputs: Vec<Input>) -> Result<(), RunError> {
-        let now = wall_now().max(self.session.scheduler.state().last_at);
+        let now = self.clock.now().max(self.session.scheduler.state().last_at);
         let mut records = Vec::new();
         let mut seq = self.session.scheduler.state().last_seq;
         for input in inputs {
@@ -241,7 +243,7 @@ impl<'a> Driver<'a> {
 
     /// Starts what waited for disk, lets the derived file follow and arms the timer.
     fn rest(&mut self) -> Result<(), RunError> {
-        let now = wall_now();
+        let now = self.clock.now();
         for (attempt, number) in self.disk.freed(now) {
             self.start(attempt, number);
         }
@@ -272,7 +274,7 @@ impl<'a> Driver<'a> {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::StartAttempt { attempt, number } => {
-                if self.disk.admits(&attempt, number, wall_now()) {
+                if self.disk.admits(&attempt, number, self.clock.now()) {
                     self.start(attempt, number);
                 }
             }
@@ -343,7 +345,9 @@ impl<'a> Driver<'a> {
         let names = names_needed(&plan.tasks[index]);
         let scope = task_scope(plan, state, index, &names);
         let task_started_at = state.tasks[index].first_started_at.unwrap_or(state.last_at);
-        let run_deadline = scheduler.run_deadline();
+        // Keepers and files go by the wall clock. Set forward meanwhile, it makes nothing old.
+        let task_started_at = task_started_at.min(self.clock.on_the_wall(task_started_at));
+        let run_deadline = self.clock.on_the_wall(scheduler.run_deadline());
         self.numbers.insert(attempt.clone(), number);
         Some(AttemptOrder { index, attempt, number, scope, task_started_at, run_deadline })
     }
