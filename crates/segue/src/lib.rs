@@ -14,6 +14,7 @@ pub mod graph;
 mod host;
 mod progress;
 pub mod report;
+mod stdout;
 
 pub use host::{NoSupervisor, main_hook, supervisor};
 pub use segue_core as core;

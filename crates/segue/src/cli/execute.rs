@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use segue_attempt::real_path;
-use segue_core::{Event, Input, Plan, RunId, RunRequest, RunStatus, RunView, StopReason};
+use segue_core::{Event, Input, Plan, RunId, RunRequest, RunStatus, RunView, StopReason, Value};
 use segue_engine::{Observer, RunContext, Session, inherited_environment, wall_now};
 use segue_journal::{Store, StoreError};
-use segue_supervisor::SECRET_BYTES_MIN;
+use segue_supervisor::{Masker, SECRET_BYTES_MIN};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -147,6 +147,27 @@ pub(crate) fn secrets(names: &[String]) -> CommandResult<BTreeMap<String, String
         return Err(CommandError::usage(message));
     }
     Ok(values)
+}
+
+/// Refuses parameters with a secret in them: they are recorded as they are given.
+pub(crate) fn refuse_secret_params(
+    params: &BTreeMap<String, Value>,
+    secrets: &BTreeMap<String, String>,
+) -> CommandResult<()> {
+    for (name, secret) in secrets {
+        let Some(mut masker) = Masker::new(&[secret.as_bytes().to_vec()]) else { continue };
+        let mut holds = |value: &Value| {
+            let text = value.to_string();
+            masker.mask_text(&text) != text
+        };
+        if let Some((param, _)) = params.iter().find(|(_, value)| holds(value)) {
+            let message = format!("parameter `{param}` holds the secret {name}");
+            let hint = format!("parameters are recorded; a task that lists {name} in `secrets`");
+            let hint = format!("{hint} has it in its environment");
+            return Err(CommandError::usage(message).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 /// The values of those of the plan's secrets that are there, and of all that `needed` names.

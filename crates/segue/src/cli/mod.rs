@@ -22,6 +22,8 @@ pub use hardware::concurrency_for;
 use error::{CommandError, CommandResult, exit};
 use segue_journal::Store;
 
+use crate::stdout::Stdout;
+
 /// Runs the command line of this process and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -38,7 +40,7 @@ pub fn main() -> ExitCode {
         Err(args::Refusal::Command(error)) => Err(error),
     };
     match code {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => ExitCode::from(told(code)),
         Err(error) => {
             if wants_json {
                 print_line(&error.to_json().to_string());
@@ -46,6 +48,17 @@ pub fn main() -> ExitCode {
             print_error(&error.to_text());
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// The exit code of a command that has done its work, if what it had to say of it was written.
+fn told(code: u8) -> u8 {
+    match Stdout::fault() {
+        Some(why) => {
+            print_error(&format!("error: stdout could not be written: {why}\n"));
+            if code == exit::SUCCESS { exit::INTERNAL } else { code }
+        }
+        None => code,
     }
 }
 
@@ -90,9 +103,9 @@ fn store(make: bool) -> CommandResult<Store> {
 /// One line of data on stdout; whether somebody still reads. That nobody does is no failure.
 pub(crate) fn print_line(line: &str) -> bool {
     use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
-    written.and_then(|()| out.flush()).is_ok()
+    let mut out = Stdout::new();
+    let line = format!("{line}\n");
+    out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 /// Talk on stderr. Nobody may be listening.

@@ -30,7 +30,8 @@ pub(crate) fn run(matches: &ArgMatches) -> CommandResult {
     }
     // Parameters and secrets are all found wanting before anything is written.
     let rehearsal = loaded.plan(&request, "run", segue_engine::wall_now())?;
-    execute::secrets(&rehearsal.secrets)?;
+    let secrets = execute::secrets(&rehearsal.secrets)?;
+    execute::refuse_secret_params(&rehearsal.params, &secrets)?;
     let ephemeral = matches.get_flag("ephemeral") || matches.get_flag("no-checkpoints");
     let private = ephemeral.then(tempfile::tempdir).transpose()?;
     let store = match &private {

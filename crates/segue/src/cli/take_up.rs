@@ -58,8 +58,11 @@ pub(crate) fn retry(matches: &ArgMatches) -> CommandResult {
 /// Takes the run from other engines; `None` if its engine died before it recorded anything.
 fn take(store: &Store, run: &RunId) -> CommandResult<Option<Taken>> {
     let kept = execute::kept_plan(&store.run_dir(run))?;
+    // Nothing is started before its event is on disk: with attempts, the journal was lost.
+    let attempts = store.run_dir(run).join("attempts.jsonl");
+    let has_begun = std::fs::metadata(attempts).is_ok_and(|records| records.len() > 0);
     match Taken::take(store, run.clone(), kept) {
-        Err(RunError::Journal(JournalError::Empty { .. })) => Ok(None),
+        Err(RunError::Journal(JournalError::Empty { .. })) if !has_begun => Ok(None),
         taken => Ok(Some(taken?)),
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct JsonEvents {
 impl JsonEvents {
     /// To stdout; a broken pipe is success.
     pub(crate) fn new() -> Self {
-        Self::with_sink(std::io::stdout())
+        Self::with_sink(crate::stdout::Stdout::new())
     }
 
     pub(super) fn with_sink(sink: impl std::io::Write + Send + 'static) -> Self {

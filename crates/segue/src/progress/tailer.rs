@@ -63,7 +63,7 @@ struct Log {
 impl Tailer {
     /// Prints to stdout; follows nothing yet.
     pub(crate) fn new(run_dir: &Path, style: TailStyle) -> Self {
-        Self::with_sink(run_dir, style, io::stdout())
+        Self::with_sink(run_dir, style, crate::stdout::Stdout::new())
     }
 
     pub(super) fn with_sink(

@@ -293,6 +293,19 @@ fn a_run_without_a_listener_goes_on() {
 }
 
 #[test]
+fn what_stdout_could_not_take_is_no_success() {
+    let lab = Lab::with(SMALL);
+    lab.expect(0, &["run", "flow.segue.yaml"]);
+    for verb in ["list", "report latest --format json", "events latest", "logs latest"] {
+        let mut command = lab.command("bash");
+        command.args(["-c", &format!("{} {verb} > /dev/full", crate::lab::SEGUE)]);
+        let done = lab.finish(command);
+        assert_eq!(done.code, 70, "{verb}: {done:#?}");
+        assert!(done.stderr.contains("stdout could not be written"), "{verb}: {done:#?}");
+    }
+}
+
+#[test]
 fn a_terminal_shows_progress() {
     let lab = Lab::with(SMALL);
     let mut command = lab.command("script");

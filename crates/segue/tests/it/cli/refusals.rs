@@ -86,6 +86,21 @@ fn usage_is_checked_before_anything_is_made() {
 }
 
 #[test]
+fn a_secret_is_no_parameter_for_parameters_are_recorded() {
+    let lab = Lab::with(
+        "name: s\nsecrets: [LONG_KEY]\nparams: {who: {type: string, default: you}}\n\
+         tasks: {t: {run: 'echo {{ params.who }}'}}\n",
+    );
+    let mut command = lab.segue(&["run", "flow.segue.yaml", "--who", "an \"a-long-enough-key\""]);
+    command.env("LONG_KEY", "\"a-long-enough-key\"");
+    let done = lab.finish(command);
+    assert_eq!(done.code, 2, "{done:#?}");
+    assert!(done.stderr.contains("`who` holds the secret LONG_KEY"), "{done:#?}");
+    assert!(!done.stderr.contains("a-long-enough-key"), "{done:#?}");
+    assert_eq!(lab.runs(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
 fn an_error_is_json_where_json_was_asked_for() {
     let lab = Lab::with("name: b\ntasks: {t: {run: true, neds: [x]}}\n");
     let done = lab.expect(2, &["run", "flow.segue.yaml", "--json"]);
@@ -204,6 +219,18 @@ fn strange_task_names_are_refused_or_safe() {
     let made: Vec<_> = made.map(|entry| entry.file_name()).collect();
     let ours = ["work", "tmp", "talk", "store"];
     assert!(made.iter().all(|name| ours.iter().any(|ours| name == ours)), "{made:?}");
+}
+
+#[test]
+fn a_journal_emptied_after_attempts_is_no_run_to_begin() {
+    let lab = Lab::with("name: e\ntasks: {t: {run: echo once >> ran}}\n");
+    lab.expect(0, &["run", "flow.segue.yaml"]);
+    std::fs::write(lab.latest().join("events.jsonl"), "").expect("room");
+    for arguments in [&["resume", "latest"][..], &["retry", "latest", "--from", "t"]] {
+        let done = lab.expect(70, arguments);
+        assert!(done.stderr.contains("events.jsonl"), "{done:#?}");
+    }
+    assert_eq!(lab.read("ran"), "once\n");
 }
 
 #[test]
