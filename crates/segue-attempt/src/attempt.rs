@@ -19,6 +19,7 @@ use crate::prepare::{
     PrepareError, Prepared, RunContext, attempt_dir, make_private_dir, prepare, results_dir, text,
 };
 use crate::process::{BESIDE_SHIFT, Fate, NoEnd, Processes};
+use crate::prompt;
 use crate::result::tail_text;
 
 /// What the driver knows when it orders an attempt.
@@ -144,7 +145,10 @@ impl Runner {
     fn prepare(&self, order: &AttemptOrder) -> Result<Prepared, PrepareError> {
         let task = &self.plan.tasks[order.index];
         let scope = order.scope.clone();
-        prepare(&self.context, task, &order.attempt, order.number, scope, order.run_deadline)
+        let mut prepared =
+            prepare(&self.context, task, &order.attempt, order.number, scope, order.run_deadline)?;
+        prompt::tell(task, &self.plan, &order.scope, &self.context, &mut prepared.start)?;
+        Ok(prepared)
     }
 
     /// A report as it may be told: without secrets.

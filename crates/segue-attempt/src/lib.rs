@@ -5,9 +5,9 @@
 //! the conversation with the supervisor, and every gate but the scores. It knows no journal,
 //! no order of tasks and no other run.
 //!
-//! Reading order: [`Runner`] (the life of an attempt), `prepare` (before), `process` (during),
-//! `collect`, `result` and `gates` (after), `classify` (why it failed), `masking` (what is not
-//! told).
+//! Reading order: [`Runner`] (the life of an attempt), `prepare` and `prompt` (before), `process`
+//! (during), `collect`, `result` and `gates` (after), `classify` (why it failed), `masking` (what
+//! is not told).
 
 mod attempt;
 mod classify;
@@ -16,6 +16,7 @@ mod gates;
 mod masking;
 mod prepare;
 mod process;
+mod prompt;
 mod readiness;
 mod result;
 
@@ -24,5 +25,5 @@ pub use classify::classify;
 pub use prepare::{PrepareError, RunContext, inherited_environment, names_needed, real_path};
 pub use process::{Fate, NoEnd, Processes};
 pub use readiness::async_fd;
-pub use result::{last_json, last_lines, tail_text};
+pub use result::{last_json, last_lines, read_result_file, tail_text};
 pub use segue_supervisor::{Launch, adoption, main_hook};

@@ -98,6 +98,7 @@ pub fn names_needed(task: &Task) -> std::collections::BTreeSet<String> {
         .filter(|text| text.contains('{'))
         .filter_map(|text| check_template(text, Mode::Text).ok())
         .flatten()
+        .chain(crate::prompt::names_needed(task))
         .collect()
 }
 
@@ -109,7 +110,7 @@ fn texts(task: &Task) -> impl Iterator<Item = &str> {
     };
     let stdin = match &task.stdin {
         Stdin::Text { text } => Some(text),
-        Stdin::None | Stdin::Pty => None,
+        Stdin::None | Stdin::Pty | Stdin::Prompt { .. } => None,
     };
     let outputs = task.outputs.iter().filter_map(|(_, source)| match source {
         segue_core::OutputSource::File { path } => Some(path),
@@ -197,7 +198,8 @@ pub(crate) fn prepare(
     let shell = shell_of(task);
     let argv = argv(task, &shell, &scope)?;
     let stdin = match &task.stdin {
-        Stdin::None => sup::Stdin::Null,
+        // A prompt is told to the finished start.
+        Stdin::None | Stdin::Prompt { .. } => sup::Stdin::Null,
         Stdin::Pty => sup::Stdin::Pty,
         Stdin::Text { text: template } => {
             sup::Stdin::Bytes(text("stdin", template, Mode::Text, &secret_scope)?.into_bytes())

@@ -113,7 +113,7 @@ pub fn last_lines(text: &str, bytes_max: usize) -> String {
 ///
 /// # Errors
 /// In one line, if it is not a regular file or larger than 16 MiB.
-pub(crate) fn read_result_file(path: &Path) -> Result<Option<Value>, String> {
+pub fn read_result_file(path: &Path) -> Result<Option<Value>, String> {
     let shown = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,

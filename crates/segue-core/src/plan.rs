@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureClass, Millis, TaskId, Usd};
+use crate::{FailureClass, Millis, Prompt, TaskId, Usd};
 
 /// The version of [`Plan`] as written to `plan.json`.
 pub const PLAN_VERSION: u32 = 1;
@@ -197,6 +197,12 @@ pub enum Stdin {
     },
     /// A terminal.
     Pty,
+    /// A prompt, put together when the attempt is prepared: by an argument where it is meant to
+    /// be one and fits, else as this text.
+    Prompt {
+        /// The prompt.
+        prompt: Box<Prompt>,
+    },
 }
 
 /// At most `max` at once with the same key.

@@ -12,7 +12,7 @@ use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
 use crate::Millis;
-use crate::plan::Value;
+use crate::plan::{Template, Value};
 
 /// How many instructions one evaluation may take.
 const FUEL: u64 = 2_000_000;
@@ -58,6 +58,22 @@ impl ExpressionError {
             (kind, None, None) => kind.to_string(),
         };
         Self { message, range }
+    }
+}
+
+impl Template {
+    /// The template that renders to `text` whatever stands in it.
+    #[must_use]
+    pub fn literal(text: &str) -> Self {
+        if !text.contains('{') {
+            return Self(text.to_owned());
+        }
+        let mut source = text.replace('{', "{{ '{' }}");
+        // A template loses one line end at its end.
+        if text.ends_with('\n') {
+            source.push_str("{{ '' }}");
+        }
+        Self(source)
     }
 }
 
@@ -286,6 +302,15 @@ mod tests {
         let source =
             "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
         check(source, Mode::Text, "error: it takes too many steps");
+    }
+
+    #[test]
+    fn a_literal_renders_to_itself() {
+        for text in ["", "a\n", "{{ x }}\n", "{% raw %}{# c #}\r\n", "}}{", "{{ '{' }}\n\n", "{\n"]
+        {
+            let template = Template::literal(text);
+            check(&template.0, Mode::Text, text);
+        }
     }
 
     #[test]

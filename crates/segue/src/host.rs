@@ -3,17 +3,27 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use segue_engine::Launch;
 
 static HOOKED: AtomicBool = AtomicBool::new(false);
 
+static NAMED: OnceLock<PathBuf> = OnceLock::new();
+
 /// To be called first in `main` by a program that runs workflows, so that its own binary can
 /// serve as the supervisor. If this process was started as one, it serves and never returns.
 pub fn main_hook() {
     segue_supervisor::main_hook();
     HOOKED.store(true, Ordering::Relaxed);
+}
+
+/// Names the `segue` that is to serve as the supervisor, in place of `SEGUE_BIN` and `PATH`: for
+/// programs whose `main` is not their own, such as tests. The first call counts; says whether
+/// this was it.
+pub fn use_supervisor(program: impl Into<PathBuf>) -> bool {
+    NAMED.set(program.into()).is_ok()
 }
 
 /// There is no program that could serve as the supervisor.
@@ -34,7 +44,7 @@ pub enum NoSupervisor {
 }
 
 /// What to launch as the supervisor: this very program if its `main` called [`main_hook`], else
-/// the `segue` that `SEGUE_BIN` names, else the one on `PATH`.
+/// the `segue` that [`use_supervisor`] or `SEGUE_BIN` names, else the one on `PATH`.
 ///
 /// # Errors
 /// [`NoSupervisor::Nowhere`] names these three ways, [`NoSupervisor::NoProgram`] a wrong
@@ -43,8 +53,17 @@ pub fn supervisor() -> Result<Launch, NoSupervisor> {
     if HOOKED.load(Ordering::Relaxed) {
         return Ok(Launch { program: None });
     }
-    let program = found(env::var_os("SEGUE_BIN"), &env::var_os("PATH").unwrap_or_default())?;
+    let named = NAMED.get().map(OsString::from).or_else(|| env::var_os("SEGUE_BIN"));
+    let program = found(named, &env::var_os("PATH").unwrap_or_default())?;
     Ok(Launch { program: Some(program) })
+}
+
+/// 64 random bits, for names that must not collide.
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds each of these from the system's randomness.
+    let state = std::collections::hash_map::RandomState::new();
+    state.build_hasher().finish()
 }
 
 fn found(named: Option<OsString>, path: &OsStr) -> Result<PathBuf, NoSupervisor> {

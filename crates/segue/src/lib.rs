@@ -12,11 +12,18 @@
 pub mod cli;
 pub mod graph;
 mod host;
+pub mod library;
 mod progress;
 pub mod report;
 mod stdout;
 
-pub use host::{NoSupervisor, main_hook, supervisor};
+pub use cli::concurrency_for;
+pub use host::{NoSupervisor, main_hook, supervisor, use_supervisor};
+pub use library::{
+    AgentProcess, Attempts, ContextOf, Delegate, Handover, ProcessResult, PromptVia, Running,
+    Session, SessionOptions, Stopper, Strategy, StrategyError, compat, in_input_order, run_batched,
+    run_parallel, run_sequential, run_with_fallback, start,
+};
 pub use segue_core as core;
 pub use segue_engine as engine;
 pub use segue_spec as spec;

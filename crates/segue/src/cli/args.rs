@@ -325,6 +325,7 @@ fn acting() -> Vec<Command> {
             .arg(run_arg())
             .arg(Arg::new("TASK").help("Only this task"))
             .arg(flag("now", "Without grace")),
+        super::exec::grammar(),
         Command::new(ENGINE_VERB).hide(true).arg(run_arg()),
     ]
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,7 +43,7 @@ pub(crate) fn create(
     let hardware = hardware::detect();
     for _ in 0..ID_TRIES {
         let now = wall_now();
-        let run = RunId::new(loaded.workflow.name(), now, random());
+        let run = RunId::new(loaded.workflow.name(), now, crate::host::random());
         let plan = loaded.plan(&request, run.as_str(), now)?;
         let slots = slots(&request, &plan, &hardware)?;
         let started = Event::RunStarted {
@@ -118,12 +117,6 @@ pub(crate) fn slots(
     }
     let detected = || hardware::concurrency_for(hardware);
     Ok(plan.limits.concurrency.unwrap_or_else(detected))
-}
-
-fn random() -> u64 {
-    // The standard library seeds each of these from the system's randomness.
-    let state = std::collections::hash_map::RandomState::new();
-    state.build_hasher().finish()
 }
 
 /// The values of the workflow's secrets; all that are missing are named at once.

@@ -2,6 +2,7 @@
 
 mod args;
 mod error;
+mod exec;
 mod execute;
 mod faces;
 mod hardware;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 
 pub use hardware::concurrency_for;
+pub(crate) use hardware::detect as detect_hardware;
 
 use error::{CommandError, CommandResult, exit};
 use segue_journal::Store;
@@ -70,6 +72,7 @@ fn dispatch(matches: &ArgMatches) -> CommandResult {
         "run" => run::run(matches),
         "plan" => run::plan(matches),
         args::ENGINE_VERB => run::engine(matches),
+        "exec" => exec::exec(matches),
         "check" => look::check(matches),
         "graph" => look::graph(matches),
         "list" => look::list(matches),

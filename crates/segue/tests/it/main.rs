@@ -3,7 +3,9 @@
 mod adoption;
 mod cli;
 mod coordinator;
+mod exec;
 mod flow;
 mod lab;
+mod library;
 mod page;
 mod podcast;
