@@ -85,7 +85,8 @@ impl Reader<'_> {
         match (self.open.last().copied(), next) {
             (Some(Open::Single), '\'') => drop(self.open.pop()),
             (Some(Open::Single), _) => {}
-            (_, '\\') => self.at += self.rest().chars().nth(1).map_or(0, char::len_utf8),
+            // What it quotes is taken below, however long it is.
+            (_, '\\') => self.at += 1,
             (Some(Open::Double), '"') => drop(self.open.pop()),
             (_, '$') if self.rest().starts_with("$(") => {
                 self.open.push(Open::Parenthesis);
@@ -191,6 +192,7 @@ mod tests {
             &[("{{ a }}", Around::Single), ("{{ b }}", Around::Double)],
         );
         check("echo ${{ a }} $X", &[("{{ a }}", Around::Dollar)]);
+        check("echo \\é'{{ a }}' \\", &[("{{ a }}", Around::Single)]);
         check(
             "cat <<-'EOF' > f\n  it's {{ a }} {{ b }}\n\tEOF\necho {{ c }}",
             &[("{{ a }}", Around::HereDocument), ("{{ b }}", Around::HereDocument)],
