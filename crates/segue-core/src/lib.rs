@@ -12,11 +12,13 @@
 
 mod arbiter;
 mod event;
+mod forecast;
 mod ids;
 mod index;
 mod input;
 mod plan;
 mod prompt;
+mod rehearsal;
 mod resume;
 mod retry;
 mod scheduler;
@@ -28,13 +30,16 @@ mod stop;
 mod template;
 mod units;
 mod view;
+mod worst_case;
 
 pub use arbiter::{Arbiter, ArbiterInput, Decision, Grant, Holder};
 pub use event::*;
+pub use forecast::{Forecast, Quantiles, quantile};
 pub use ids::{AttemptId, InvalidId, ItemKey, NAME_BYTES_MAX, RunId, TaskId, check_name};
 pub use input::{Effect, Input, Ordered, Output, Resume, ResumeScope};
 pub use plan::*;
 pub use prompt::{Prompt, PromptArgument, PromptContext};
+pub use rehearsal::{Rehearsal, Rehearsed, left_out};
 pub use scheduler::{CorruptJournal, IncompatibleState, Scheduler};
 pub use scope::{output_scope, run_scope, task_scope};
 pub use state::{AttemptState, AttemptStep, Phase, RunState, STATE_VERSION, TaskEntry};
@@ -44,10 +49,12 @@ pub use status::{
 };
 pub use stop::Stop;
 pub use template::{
-    ExpressionError, Mode, check_expression, check_template, evaluate, render, shell_quote, truthy,
+    ExpressionError, Mode, check_expression, check_template, evaluate, render, render_known,
+    shell_quote, truthy,
 };
 pub use units::{Millis, Timestamp, Usd};
 pub use view::{AttemptView, Metrics, RunView, TaskView};
+pub use worst_case::{Unbounded, WorstCase};
 
 /// FNV-1a: a hash that never changes between versions, for names and deterministic jitter.
 #[must_use]

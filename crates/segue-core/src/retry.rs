@@ -39,18 +39,36 @@ pub(crate) fn next(
     Next::Fail
 }
 
-/// The delay after try number `tries` (from 1): grown by the backoff, capped, and with jitter
-/// shortened by up to half, always by the same amount for the same run, task and try.
+impl Retry {
+    /// How many tries there are, feedback rounds apart.
+    #[must_use]
+    pub const fn tries(&self) -> u32 {
+        if self.never { 1 } else { self.attempts }
+    }
+
+    /// The delays between the tries, jitter left out: none is longer.
+    pub fn delays(&self) -> impl Iterator<Item = Millis> {
+        (1..self.tries()).map(|tries| self.delay_at_most(tries))
+    }
+
+    /// The delay after try number `tries` (from 1): grown by the backoff, and capped.
+    fn delay_at_most(&self, tries: u32) -> Millis {
+        let base = self.delay.0;
+        let grown = match self.backoff {
+            Backoff::Fixed => base,
+            Backoff::Linear => base.saturating_mul(u64::from(tries)),
+            Backoff::Exponential => {
+                base.saturating_mul(1_u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX))
+            }
+        };
+        Millis(grown.min(self.max_delay.0.max(base)))
+    }
+}
+
+/// The delay after try number `tries` (from 1), with jitter shortened by up to half, always by
+/// the same amount for the same run, task and try.
 pub(crate) fn delay(retry: &Retry, tries: u32, run: Option<&RunId>, task: &TaskId) -> Millis {
-    let base = retry.delay.0;
-    let grown = match retry.backoff {
-        Backoff::Fixed => base,
-        Backoff::Linear => base.saturating_mul(u64::from(tries)),
-        Backoff::Exponential => {
-            base.saturating_mul(1_u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX))
-        }
-    };
-    let capped = grown.min(retry.max_delay.0.max(base));
+    let capped = retry.delay_at_most(tries).0;
     if !retry.jitter {
         return Millis(capped);
     }
@@ -65,12 +83,13 @@ mod tests {
 
     #[track_caller]
     fn check(backoff: Backoff, expected: &[u64]) {
-        let retry = Retry { backoff, jitter: false, delay: Millis(5000), ..Retry::default() };
+        let attempts = u32::try_from(expected.len()).unwrap() + 1;
+        let retry = Retry { attempts, backoff, jitter: false, ..Retry::default() };
         let task = TaskId::parse("t").unwrap();
-        let got: Vec<u64> = (1..=expected.len())
-            .map(|n| delay(&retry, u32::try_from(n).unwrap(), None, &task).0)
-            .collect();
+        let got: Vec<u64> = (1..attempts).map(|n| delay(&retry, n, None, &task).0).collect();
         assert_eq!(got, expected);
+        assert_eq!(retry.delays().map(|delay| delay.0).collect::<Vec<_>>(), expected);
+        assert_eq!(Retry { never: true, ..retry }.delays().count(), 0);
     }
 
     #[test]

@@ -141,6 +141,47 @@ pub fn render(source: &str, mode: Mode, scope: &Value) -> Result<String, Express
         .map_err(|error| ExpressionError::new(&error, source))
 }
 
+/// Renders what of a template can be rendered in this scope; expressions that need more stay as
+/// they are written. The flag says whether none did. For people, not for shells.
+#[must_use]
+pub fn render_known(source: &str, mode: Mode, scope: &Value) -> (String, bool) {
+    if let Ok(text) = render(source, mode, scope) {
+        return (text, true);
+    }
+    // A block may decide about all that is in it.
+    if source.contains("{%") {
+        return (source.to_owned(), false);
+    }
+    let mut text = String::new();
+    let mut rest = source;
+    while let Some(begin) = rest.find("{{") {
+        let end = expression_end(rest, begin + 2);
+        let (before, written) = (&rest[..begin], &rest[begin..end]);
+        text.push_str(before);
+        text.push_str(render(written, mode, scope).as_deref().unwrap_or(written));
+        rest = &rest[end..];
+    }
+    text.push_str(rest);
+    (text, false)
+}
+
+/// Where the expression that begins before `from` ends: after the first `}}` outside of quotes.
+fn expression_end(source: &str, from: usize) -> usize {
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, byte) in source.bytes().enumerate().skip(from) {
+        match (quote, byte) {
+            _ if escaped => escaped = false,
+            (Some(_), b'\\') => escaped = true,
+            (Some(open), byte) if open == byte => quote = None,
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (None, b'}') if source[at..].starts_with("}}") => return at + 2,
+            _ => {}
+        }
+    }
+    source.len()
+}
+
 /// Whether a control expression's value means yes: not `false`, `null`, zero or empty.
 #[must_use]
 pub fn truthy(value: &Value) -> bool {
@@ -295,6 +336,28 @@ mod tests {
         check("{{ params.nope | default(1) }}", Mode::Shell, "1");
         assert!(evaluate("params.nope", &json!({"params": {}})).is_err());
         assert_eq!(evaluate("a + 1", &json!({"a": 2})), Ok(json!(3)));
+    }
+
+    #[test]
+    fn what_is_known_is_filled_in_and_the_rest_left_as_written() {
+        let scope = json!({"params": {"a": "x y"}});
+        let check = |source: &str, expected: &str, whole: bool| {
+            let (text, all) = render_known(source, Mode::Shell, &scope);
+            assert_eq!((text.as_str(), all), (expected, whole));
+        };
+        check("run {{ params.a }}", "run 'x y'", true);
+        check(
+            "run {{ params.a }} {{ tasks.t.outputs.o }} é",
+            "run 'x y' {{ tasks.t.outputs.o }} é",
+            false,
+        );
+        check(
+            "{{ b | default('}}') ~ c }}{{ params.a }}",
+            "{{ b | default('}}') ~ c }}'x y'",
+            false,
+        );
+        check("{{ '\\'}}' ~ b }} {{ params.a", "{{ '\\'}}' ~ b }} {{ params.a", false);
+        check("{% if b %}{{ params.a }}{% endif %}", "{% if b %}{{ params.a }}{% endif %}", false);
     }
 
     #[test]

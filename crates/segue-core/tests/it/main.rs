@@ -13,6 +13,7 @@ mod failure;
 mod groups;
 mod order;
 mod plans;
+mod previews;
 mod resume;
 mod rig;
 mod sections;
