@@ -21,7 +21,7 @@ use segue_core::{
     AttemptId, AttemptReport, Effect, FailureClass, Input, Ordered, Outcome, Output, Recorded,
     RunStatus, RunView, Scheduler, Seq, StopReason, Teardown, task_scope,
 };
-use segue_journal::Summarizer;
+use segue_journal::{Statistician, Summarizer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock::{Clock, Timer};
@@ -80,6 +80,7 @@ struct Driver<'a> {
     timer: Timer,
     requests: Requests,
     summarizer: Summarizer,
+    statistician: Statistician,
     state_file: StateFile,
     disk: DiskGuard,
     /// Appended, not known to be durable.
@@ -102,8 +103,12 @@ impl<'a> Driver<'a> {
         let mut syncer = session.journal.syncer()?;
         syncer.sync_delay = session.sync_delay;
         let mut summarizer = Summarizer::default();
+        let mut statistician = Statistician::default();
         let recovered = std::mem::take(&mut session.recovered);
-        recovered.iter().for_each(|recorded| summarizer.apply(recorded));
+        for recorded in &recovered {
+            summarizer.apply(recorded);
+            statistician.apply(recorded);
+        }
         observer.observe(&recovered, &session.view);
         let durable = session.scheduler.state().last_seq;
         Ok(Self {
@@ -115,6 +120,7 @@ impl<'a> Driver<'a> {
             timer: Timer::new()?,
             requests: Requests::open(&session.run_dir, session.requests_mark)?,
             summarizer,
+            statistician,
             state_file: StateFile::new(&session.run_dir),
             disk: DiskGuard::new(&session.run_dir, session.scheduler.plan()),
             inputs,
@@ -222,6 +228,7 @@ impl<'a> Driver<'a> {
         let published: Vec<Recorded> = self.unpublished.drain(..count).collect();
         for recorded in &published {
             self.summarizer.apply(recorded);
+            self.statistician.apply(recorded);
             self.session
                 .view
                 .apply(recorded)
@@ -370,7 +377,8 @@ impl<'a> Driver<'a> {
 
     fn record_summary(&mut self) {
         if let Some(summary) = self.summarizer.summary() {
-            self.spans.wish(Wish::Record { summary: Box::new(summary) });
+            let statistics = self.statistician.statistics().map(Box::new);
+            self.spans.wish(Wish::Record { summary: Box::new(summary), statistics });
         }
     }
 

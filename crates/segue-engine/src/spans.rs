@@ -12,7 +12,7 @@ use std::thread;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use segue_core::{AttemptId, Input, RunId, Wants};
-use segue_journal::{Asked, HolderId, Index, RunSummary, Store};
+use segue_journal::{Asked, HolderId, Index, RunStatistics, RunSummary, Store};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::wall_now;
@@ -26,7 +26,7 @@ pub(crate) enum Wish {
     Ask { attempt: AttemptId, wants: Wants, priority: i64 },
     Release { attempt: AttemptId },
     ReleaseAllBut { kept: Vec<AttemptId> },
-    Record { summary: Box<RunSummary> },
+    Record { summary: Box<RunSummary>, statistics: Option<Box<RunStatistics>> },
 }
 
 /// The loop's end of the thread.
@@ -133,7 +133,9 @@ impl Host {
                 let run = self.run.clone();
                 self.index().and_then(|index| index.release_all_but(&run, &kept, wall_now()))
             }
-            Wish::Record { summary } => self.index().and_then(|index| index.record_run(&summary)),
+            Wish::Record { summary, statistics } => {
+                self.index().and_then(|index| index.record_run(&summary, statistics.as_deref()))
+            }
         };
         if let Err(error) = result {
             // Everything here can be rebuilt from the journals, so the run goes on.

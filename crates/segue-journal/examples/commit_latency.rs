@@ -97,7 +97,7 @@ fn engine(root: &Path, number: u64, commits: u64, pace: Duration) {
     let first = recorded(1, started(&run));
     let mut summary = RunSummary::of(std::slice::from_ref(&first)).unwrap();
     commit(first);
-    index.record_run(&summary).unwrap();
+    index.record_run(&summary, None).unwrap();
     println!("ready");
     std::io::stdin().read_line(&mut String::new()).unwrap();
 
@@ -114,7 +114,7 @@ fn engine(root: &Path, number: u64, commits: u64, pace: Duration) {
     let end = Event::RunEnded { status, outputs, failure: None, verdict_only: false };
     commit(recorded(commits + 2, end));
     summary.status = status;
-    index.record_run(&summary).unwrap();
+    index.record_run(&summary, None).unwrap();
     let lines: Vec<String> = micros.iter().map(f64::to_string).collect();
     println!("{}", lines.join("\n"));
 }

@@ -45,7 +45,7 @@ fn main() {
     report("summarize", begun);
     let (mut index, _) = Index::open(&store).unwrap();
     let begun = Instant::now();
-    index.record_run(&summary).unwrap();
+    index.record_run(&summary, None).unwrap();
     report("record run", begun);
     let begun = Instant::now();
     let followed = Follower::new(&dir.path, 0).poll().unwrap();

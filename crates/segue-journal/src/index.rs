@@ -1,4 +1,5 @@
-//! `segue.db`: the runs of a store at a glance, and who holds which concurrency group.
+//! `segue.db`: the runs of a store at a glance, their statistics, and who holds which
+//! concurrency group.
 //!
 //! Owns the database file: its schema, its one writing connection a process, and what
 //! happens when it is damaged – it is renamed, never overwritten, and made anew from the
@@ -19,16 +20,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 use segue_core::{RunId, RunStatus};
 
 use crate::disk::{self, IoError};
 use crate::rebuild::{self, Rebuilt};
+use crate::statistics::RunStatistics;
+use crate::statistics_table::{self, StatisticsFilter};
 use crate::summary::RunSummary;
 use crate::{Store, journal, ofd};
 
 /// The version of the schema that this build writes, in `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE runs (
@@ -54,11 +57,10 @@ const SCHEMA: &str = "
         UNIQUE (run, attempt)
     );
     CREATE INDEX grants_by_key ON grants (key);
-    PRAGMA user_version = 1;
 ";
 
 /// How long an operation waits for other processes' transactions.
-const BUSY_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(30);
 
 /// Up to this size a database is checked whole when it is opened (about 1 ms).
 const CHECKED_BYTES_MAX: u64 = 1 << 20;
@@ -139,7 +141,7 @@ impl Index {
         let path = path_in(store);
         let lock = lock_file(store)?;
         let mut renamed = None;
-        let (db, inode) = match connect(&path) {
+        let (mut db, inode) = match connect(&path) {
             Ok(connected) => connected,
             Err(error) if is_missing(&path) || is_damage(&error) => {
                 let replaced = rebuild::replace(store)?;
@@ -148,6 +150,9 @@ impl Index {
             }
             Err(error) => return Err(error),
         };
+        if version(&db).map_err(|source| sql(&path, source))? < SCHEMA_VERSION {
+            statistics_table::migrate(store, &mut db).map_err(|source| sql(&path, source))?;
+        }
         drop(lock);
         let index = Self { store: store.clone(), path, db, inode, renamed: None };
         Ok((index, renamed))
@@ -159,13 +164,37 @@ impl Index {
         self.renamed.take()
     }
 
-    /// Tells the index of a run; again whenever it has changed enough to matter.
+    /// Tells the index of a run; again whenever it has changed enough to matter. `statistics`
+    /// are those of a run that has ended; without them, it forgets what it had.
     ///
     /// # Errors
     /// [`IndexError`]. The run is not harmed by it: its journal is the truth.
-    pub fn record_run(&mut self, summary: &RunSummary) -> Result<(), IndexError> {
+    pub fn record_run(
+        &mut self,
+        summary: &RunSummary,
+        statistics: Option<&RunStatistics>,
+    ) -> Result<(), IndexError> {
         let stamp = Stamp::of(&self.store.run_dir(&summary.run)).unwrap_or_default();
-        self.perform(|db| insert_run(db, summary, stamp))
+        self.perform(|db| {
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            insert_run(&transaction, summary, stamp)?;
+            match statistics {
+                Some(statistics) => statistics_table::insert(&transaction, statistics)?,
+                None => statistics_table::remove(&transaction, &summary.run)?,
+            }
+            transaction.commit()
+        })
+    }
+
+    /// The statistics of ended runs, the last to end first.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn statistics(
+        &mut self,
+        filter: &StatisticsFilter,
+    ) -> Result<Vec<RunStatistics>, IndexError> {
+        self.perform(|db| statistics_table::select(db, filter))
     }
 
     /// The runs it was told of, newest first, as they were then: one that it has as
@@ -301,6 +330,8 @@ pub(crate) fn create(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "journal_mode", "OFF")?;
     db.pragma_update(None, "synchronous", "OFF")?;
     db.execute_batch(SCHEMA)?;
+    db.execute_batch(statistics_table::SCHEMA)?;
+    db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     Ok(db)
 }
 
@@ -332,7 +363,7 @@ pub(crate) fn insert_run(
 
 /// Connects to a database that must be there and whole.
 fn connect(path: &Path) -> Result<(Connection, u64), IndexError> {
-    let sql = |source| IndexError::Sql { path: path.to_owned(), source };
+    let sql = |source| sql(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(sql)?;
     let found = fs::metadata(path).map_err(IoError::at("read", path))?;
@@ -343,11 +374,19 @@ fn connect(path: &Path) -> Result<(Connection, u64), IndexError> {
     Ok((db, found.ino()))
 }
 
+pub(crate) fn version(db: &Connection) -> rusqlite::Result<i64> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn sql(path: &Path, source: rusqlite::Error) -> IndexError {
+    IndexError::Sql { path: path.to_owned(), source }
+}
+
 /// Sets a connection up, and gives the database's version.
 fn prepare(db: &Connection, check: bool) -> rusqlite::Result<i64> {
     db.busy_timeout(BUSY_WAIT)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = version(db)?;
     // Before anything is written: a file without a schema stays as it is.
     if version < 1 {
         return Err(damaged("it has no schema"));

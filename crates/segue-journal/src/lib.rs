@@ -7,8 +7,9 @@
 //!
 //! Reading order: [`Store`] (folders and runs), [`RunLock`] (who may write), [`Journal`]
 //! and [`Syncer`] (writing), [`read`] and [`Follower`] (reading), [`RunSummary`] and
-//! [`RunEntry`] (what people see of many runs), [`Index`] (`segue.db`: runs and groups),
-//! [`rebuild`] (making it anew).
+//! [`RunEntry`] (what people see of many runs), [`RunStatistics`] and [`tally()`] (what they
+//! say about the next one), [`Index`] (`segue.db`: runs, statistics, groups), [`rebuild`]
+//! (making it anew).
 
 mod disk;
 mod groups;
@@ -20,8 +21,11 @@ mod lock;
 mod ofd;
 mod reading;
 mod rebuild;
+mod statistics;
+mod statistics_table;
 mod store;
 mod summary;
+mod tally;
 
 pub use disk::{IoError, network_file_system, write_atomic};
 pub use groups::{Asked, HolderId};
@@ -31,5 +35,8 @@ pub use list::RunEntry;
 pub use lock::{LockError, RunLock};
 pub use reading::{Follower, Reading, read};
 pub use rebuild::{Rebuilt, rebuild};
+pub use statistics::{RunStatistics, Statistician, TaskStatistics};
+pub use statistics_table::{StatisticsFilter, peek_statistics};
 pub use store::{FindError, RunDir, Store, StoreError};
 pub use summary::{RunSummary, Summarizer, TaskCounts};
+pub use tally::{TaskTally, WorkflowTally, history, tally};

@@ -15,8 +15,9 @@ use segue_core::{AttemptId, Event, Grant, Recorded, RunId, Timestamp};
 use crate::disk::{self, IoError};
 use crate::groups::{self, HolderId};
 use crate::index::{self, IndexError, Renamed, Stamp};
+use crate::statistics::RunStatistics;
 use crate::summary::RunSummary;
-use crate::{Store, reading};
+use crate::{Store, reading, statistics_table};
 
 /// What a new database was made of.
 #[derive(Debug, Default)]
@@ -117,6 +118,9 @@ fn fill(store: &Store, db: &mut Connection) -> rusqlite::Result<Rebuilt> {
             continue;
         };
         index::insert_run(&transaction, &summary, stamp)?;
+        if let Some(statistics) = RunStatistics::of(&records) {
+            statistics_table::insert(&transaction, &statistics)?;
+        }
         rebuilt.runs += 1;
         for (attempt, grant) in open_grants(&records) {
             let holder = HolderId { run: run.clone(), attempt };

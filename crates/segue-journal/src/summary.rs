@@ -156,7 +156,7 @@ impl Summarizer {
 }
 
 /// The task that an event ended, and how.
-fn ended_task(event: &Event) -> Option<(&TaskId, TaskStatus)> {
+pub(crate) fn ended_task(event: &Event) -> Option<(&TaskId, TaskStatus)> {
     Some(match event {
         Event::TaskSucceeded { task } => (task, TaskStatus::Succeeded),
         Event::TaskFailed { task, .. } => (task, TaskStatus::Failed),

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use segue_core::{AttemptId, RunId, RunStatus, Wants};
 use segue_journal::{
-    Asked, HolderId, Index, Journal, LockError, RunFilter, RunSummary, Store, read,
+    Asked, HolderId, Index, Journal, LockError, RunFilter, RunStatistics, RunSummary, Store, read,
 };
 
 use crate::support::{Scene, at, ended, history, plan, run_id, succeeded, task};
@@ -34,7 +34,9 @@ fn engine(root: &Path, number: u64) {
         let mut records = history(&run, 2);
         journal.append(&records).unwrap();
         syncer.sync().unwrap();
-        index.record_run(&RunSummary::of(&records).unwrap()).unwrap();
+        index
+            .record_run(&RunSummary::of(&records).unwrap(), RunStatistics::of(&records).as_ref())
+            .unwrap();
         hold_group(&mut index, &store, &run);
         for seq in 3..EVENTS {
             records.push(succeeded(seq));
@@ -44,7 +46,9 @@ fn engine(root: &Path, number: u64) {
         records.push(ended(EVENTS, RunStatus::Succeeded));
         journal.append(&records[records.len() - 1..]).unwrap();
         syncer.sync().unwrap();
-        index.record_run(&RunSummary::of(&records).unwrap()).unwrap();
+        index
+            .record_run(&RunSummary::of(&records).unwrap(), RunStatistics::of(&records).as_ref())
+            .unwrap();
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use segue_core::{RunId, RunStatus};
-use segue_journal::{Index, IndexError, RunFilter, RunSummary, rebuild};
+use segue_journal::{Index, IndexError, RunFilter, RunStatistics, RunSummary, rebuild};
 
 use crate::support::{Scene, ended, history, run_id};
 
@@ -20,8 +20,10 @@ fn indexed(count: u64) -> (Scene, Index) {
         let status = if failed { RunStatus::Failed } else { RunStatus::Succeeded };
         records.push(ended(3, status));
         journal.append(&records).unwrap();
-        index.record_run(&RunSummary::of(&records[..2]).unwrap()).unwrap();
-        index.record_run(&RunSummary::of(&records).unwrap()).unwrap();
+        index.record_run(&RunSummary::of(&records[..2]).unwrap(), None).unwrap();
+        index
+            .record_run(&RunSummary::of(&records).unwrap(), RunStatistics::of(&records).as_ref())
+            .unwrap();
     }
     (scene, index)
 }
@@ -103,7 +105,7 @@ fn a_database_damaged_while_it_is_open_heals() {
     fs::write(&path, vec![0x5a; length.max(8192)]).unwrap();
     fs::write(scene.store.root().join("segue.db-wal"), b"").unwrap();
     let summary = scene.store.describe(&run_id(1)).summary.unwrap();
-    index.record_run(&summary).unwrap();
+    index.record_run(&summary, None).unwrap();
     assert_eq!(index.runs(&RunFilter::default()).unwrap().len(), 3);
     let (mut other, _) = Index::open(&scene.store).unwrap();
     assert_eq!(other.runs(&RunFilter::default()).unwrap().len(), 3);
@@ -120,7 +122,7 @@ fn a_rebuild_restores_the_list_and_names_what_it_cannot_read() {
     assert_eq!(renamed.rebuilt.unreadable[0].0, run_id(2));
     // A connection of before works on with the new one.
     assert_eq!(index.runs(&RunFilter::default()).unwrap().len(), 3);
-    index.record_run(&scene.store.describe(&run_id(3)).summary.unwrap()).unwrap();
+    index.record_run(&scene.store.describe(&run_id(3)).summary.unwrap(), None).unwrap();
     drop(index);
     let (mut index, renamed) = Index::open(&scene.store).unwrap();
     assert!(renamed.is_none());
@@ -141,11 +143,11 @@ fn a_newer_database_is_refused_and_left_alone() {
     let (scene, index) = indexed(1);
     drop(index);
     let db = rusqlite::Connection::open(database(&scene)).unwrap();
-    db.pragma_update(None, "user_version", 2).unwrap();
+    db.pragma_update(None, "user_version", 3).unwrap();
     drop(db);
     let before = fs::read(database(&scene)).unwrap();
     let opened = Index::open(&scene.store);
-    assert!(matches!(opened, Err(IndexError::Newer { version: 2, .. })), "{opened:?}");
+    assert!(matches!(opened, Err(IndexError::Newer { version: 3, .. })), "{opened:?}");
     assert_eq!(fs::read(database(&scene)).unwrap(), before);
 }
 
@@ -156,10 +158,10 @@ fn changes_of_others_are_seen_and_own_ones_are_not() {
     let mut summary = scene.store.describe(&run_id(0)).summary.unwrap();
     summary.attempts += 1;
     let before = index.changes_by_others().unwrap();
-    index.record_run(&summary).unwrap();
+    index.record_run(&summary, None).unwrap();
     assert_eq!(index.changes_by_others().unwrap(), before);
     summary.attempts += 1;
-    other.record_run(&summary).unwrap();
+    other.record_run(&summary, None).unwrap();
     assert_ne!(index.changes_by_others().unwrap(), before);
 }
 

@@ -51,7 +51,7 @@ fn the_index_spares_reading_only_what_has_not_changed() {
     let (mut index, _) = Index::open(&scene.store).unwrap();
     let mut told = RunSummary::of(&history(&run, 3)).unwrap();
     told.attempts = 77; // to be told apart from what is read
-    index.record_run(&told).unwrap();
+    index.record_run(&told, None).unwrap();
     let attempts = || scene.store.list().unwrap()[0].summary.as_ref().unwrap().attempts;
     assert_eq!(attempts(), 77);
     journal.append(&[ended(4, RunStatus::Failed)]).unwrap();

@@ -12,5 +12,6 @@ mod journal;
 mod list;
 mod round_trip;
 mod samples;
+mod statistics;
 mod store;
 mod support;

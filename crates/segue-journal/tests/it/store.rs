@@ -50,7 +50,7 @@ fn folders_are_0700_and_files_0600() {
     scene.store.create_run(&run_id(2), &inputs, &plan()).unwrap();
     let (mut index, _) = segue_journal::Index::open(&scene.store).unwrap();
     let summary = scene.store.describe(&run).summary.unwrap();
-    index.record_run(&summary).unwrap();
+    index.record_run(&summary, None).unwrap();
     write_atomic(&scene.store.run_dir(&run).join("state.json"), b"{}").unwrap();
 
     let mut found = Vec::new();
