@@ -40,6 +40,7 @@ pub fn to_json(text: &str) -> Option<serde_json::Value> {
 }
 
 pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics, Severity};
+pub use nearest::nearest as nearest_name;
 pub use params::{ParamSpec, ParamType, SecretName};
 pub use quantity::duration;
 pub use schema::schema;

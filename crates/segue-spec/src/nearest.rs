@@ -28,10 +28,8 @@ fn translated<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
 }
 
 /// The candidate that `name` is most likely a slip of, if one is near enough.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const NAME_CHARS_MAX: usize = 64;
     if name.chars().count() > NAME_CHARS_MAX {
         return None;

@@ -405,6 +405,11 @@ fn looking() -> Vec<Command> {
             .about("Print the report of a run")
             .arg(run_arg())
             .arg(format(["md", "json", "html"], "md")),
+        Command::new("stats")
+            .about("Print what ended runs come to: success rates, times, costs, causes")
+            .arg(Arg::new("WORKFLOW").help("Only this workflow, by its name"))
+            .arg(value("since", "WHEN", "Only runs that ended since: 12h, 30d or 2026-11-25"))
+            .arg(json_arg()),
     ]
 }
 

@@ -9,8 +9,10 @@ mod hardware;
 mod house;
 mod load;
 mod look;
+mod preview;
 mod run;
-mod show_plan;
+mod stats;
+
 mod stop;
 mod take_up;
 
@@ -80,6 +82,7 @@ fn dispatch(matches: &ArgMatches) -> CommandResult {
         "logs" => look::logs(matches),
         "events" => look::events(matches),
         "report" => look::report(matches),
+        "stats" => stats::stats(matches),
         "resume" => take_up::resume(matches),
         "retry" => take_up::retry(matches),
         "cancel" => stop::cancel(matches),

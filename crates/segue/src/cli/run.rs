@@ -15,7 +15,7 @@ use super::error::{CommandError, CommandResult, exit};
 use super::execute::{self, Created, Ended};
 use super::faces::{self, Output, Show};
 use super::load::{self, Loaded};
-use super::{args, print_error, print_line, show_plan, store};
+use super::{args, preview, print_error, print_line, store};
 use crate::progress::plain_text;
 
 /// How long a detached run's engine may take to begin.
@@ -26,7 +26,7 @@ pub(crate) fn run(matches: &ArgMatches) -> CommandResult {
     let loaded = runnable(matches)?;
     let request = args::request(matches, loaded.workflow.params())?;
     if matches.get_flag("dry-run") {
-        return show_plan::show(&loaded, &request, matches.contains_id("json"));
+        return preview::show(&loaded, &request, matches.contains_id("json"));
     }
     // Parameters and secrets are all found wanting before anything is written.
     let rehearsal = loaded.plan(&request, "run", segue_engine::wall_now())?;
@@ -71,7 +71,7 @@ pub(crate) fn carry_out(
 pub(crate) fn plan(matches: &ArgMatches) -> CommandResult {
     let loaded = runnable(matches)?;
     let request = args::request(matches, loaded.workflow.params())?;
-    show_plan::show(&loaded, &request, matches.get_flag("json"))
+    preview::show(&loaded, &request, matches.get_flag("json"))
 }
 
 /// `segue __engine RUN`: drives a run that `run --detach` made.

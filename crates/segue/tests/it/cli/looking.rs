@@ -20,6 +20,7 @@ fn every_verb_explains_itself() {
         "logs",
         "events",
         "report",
+        "stats",
         "resume",
         "retry",
         "cancel",
@@ -110,19 +111,6 @@ fn a_run_and_its_file_are_drawn() {
         }
     }
     lab.expect(2, &["graph", "latest", "--format", "png"]);
-}
-
-#[test]
-fn a_plan_records_and_starts_nothing() {
-    let lab = Lab::with("name: p\ntasks: {t: {run: touch made, timeout: 2m}}\n");
-    for arguments in [&["plan", "flow.segue.yaml"][..], &["run", "flow.segue.yaml", "--dry-run"]] {
-        let done = lab.expect(0, arguments);
-        assert!(done.stdout.contains("touch made"), "{done:#?}");
-    }
-    let document = lab.expect(0, &["plan", "flow.segue.yaml", "--json"]).stdout;
-    let document: Value = serde_json::from_str(&document).expect("JSON");
-    assert!(document.to_string().contains("touch made"), "{document}");
-    assert!(!lab.store().exists() && !lab.work().join("made").exists());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod disk;
 mod live;
 mod looking;
+mod previews;
 mod refusals;
 mod store;
 
