@@ -13,7 +13,7 @@ pub struct WorkflowTally {
     pub workflow: String,
     /// How its runs ended.
     pub runs: BTreeMap<RunStatus, usize>,
-    /// How long they were under way: see [`times_of`].
+    /// How long they were under way, sorted: those that succeeded, or all if none did.
     pub times: Vec<Millis>,
     /// What they cost together; `None` if none told.
     pub cost: Option<Usd>,
@@ -30,7 +30,7 @@ pub struct WorkflowTally {
 pub struct TaskTally {
     /// How it ended.
     pub ends: BTreeMap<TaskStatus, usize>,
-    /// How long it took: see [`times_of`].
+    /// How long it took, sorted: where it succeeded, or everywhere if it never did.
     pub times: Vec<Millis>,
     /// Attempts that got a slot.
     pub attempts: u64,
