@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use segue_attempt::{Launch, RunContext, Runner, adoption};
 use segue_core::{CorruptJournal, Event, Input, Plan, Recorded, Resume, RunId, RunView, Scheduler};
 use segue_journal::{Journal, JournalError, LockError, RunLock, Store, StoreError};
@@ -12,6 +14,12 @@ use crate::requests::Requests;
 
 /// How long an adopting engine waits for a dead engine's supervisor before it kills it.
 const STARTS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an engine waits for the lock of a run whose engine is gone.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long between two looks at such a lock.
+const LOCK_LOOK: Duration = Duration::from_millis(5);
 
 /// Why a run could not be taken in hand or gone on with.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +87,7 @@ impl Taken {
     pub fn take(store: &Store, run: RunId, kept: Arc<Plan>) -> Result<Self, RunError> {
         let run_dir = store.run_dir(&run);
         let requests_mark = Requests::mark(&run_dir);
-        let lock = store.lock_run(&run)?;
+        let lock = lock_after(store, &run)?;
         let (journal, recovered) = Journal::open(&run_dir, &lock)?;
         let view = fold(&run, kept, &recovered)?;
         let store = store.clone();
@@ -119,6 +127,27 @@ impl Taken {
             launch: Launch::default(),
         })
     }
+}
+
+/// Takes the lock of a run that another engine may have had. One that was killed while it started
+/// its supervisor leaves a process that has yet to become it, and until then holds the lock.
+fn lock_after(store: &Store, run: &RunId) -> Result<RunLock, LockError> {
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match store.lock_run(run) {
+            Err(LockError::Busy { pid: Some(pid), .. })
+                if is_gone(pid) && Instant::now() < until =>
+            {
+                std::thread::sleep(LOCK_LOOK);
+            }
+            taken => return taken,
+        }
+    }
+}
+
+fn is_gone(pid: u32) -> bool {
+    let pid = i32::try_from(pid).map(Pid::from_raw);
+    pid.is_ok_and(|pid| kill(pid, None) == Err(nix::errno::Errno::ESRCH))
 }
 
 fn fold(run: &RunId, plan: Arc<Plan>, recovered: &[Recorded]) -> Result<RunView, RunError> {

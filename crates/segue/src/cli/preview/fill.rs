@@ -49,6 +49,7 @@ impl<'p> Filled<'p> {
     pub(super) fn stdin(&self) -> Option<String> {
         match &self.task.stdin {
             Stdin::Text { text } => Some(self.text(text)),
+            Stdin::Prompt { prompt } => Some(prompt.text.clone()),
             Stdin::None | Stdin::Pty => None,
         }
     }
