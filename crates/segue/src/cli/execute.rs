@@ -23,6 +23,9 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The name of the run's first event among its inputs.
 const STARTED_NAME: &str = "started.json";
 
+/// The number of the signal of `ulimit -f`.
+const SIGXFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
+
 /// How often a fresh run id is tried; two ids differ by 40 random bits.
 const ID_TRIES: u32 = 20;
 
@@ -80,7 +83,10 @@ pub(crate) fn created(store: &Store, run: RunId) -> CommandResult<Created> {
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> CommandResult<T> {
     let text = fs::read(path)
         .map_err(|error| CommandError::not_found(format!("`{}`: {error}", path.display())))?;
-    serde_json::from_slice(&text).map_err(|error| CommandError::internal(&error))
+    serde_json::from_slice(&text).map_err(|error| {
+        let error = std::io::Error::other(format!("`{}` is damaged: {error}", path.display()));
+        CommandError::internal(&error)
+    })
 }
 
 /// The plan that a run has kept.
@@ -241,7 +247,7 @@ pub(crate) fn drive(
     let finished: CommandResult<_> = local.block_on(&runtime, async {
         listen(SignalKind::interrupt(), exit::INTERRUPTED, &controls, &caught)?;
         listen(SignalKind::terminate(), exit::TERMINATED, &controls, &caught)?;
-        ignore_hangup()?;
+        outlive_signals()?;
         segue_engine::drive(session, context, received, observer).await.map_err(Into::into)
     });
     Ok(Ended { view: finished?.view, signal: caught.get() })
@@ -268,10 +274,13 @@ fn listen(
     Ok(())
 }
 
-/// A terminal that goes away takes the display with it and not the run.
-fn ignore_hangup() -> std::io::Result<()> {
-    let mut signals = signal(SignalKind::hangup())?;
-    tokio::task::spawn_local(async move { while signals.recv().await.is_some() {} });
+/// A terminal that goes away takes the display with it and not the run, and a limit on the size
+/// of files (`ulimit -f`) is an error of the write, as a full disk is.
+fn outlive_signals() -> std::io::Result<()> {
+    for kind in [SignalKind::hangup(), SignalKind::from_raw(SIGXFSZ)] {
+        let mut signals = signal(kind)?;
+        tokio::task::spawn_local(async move { while signals.recv().await.is_some() {} });
+    }
     Ok(())
 }
 

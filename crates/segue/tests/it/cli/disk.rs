@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use crate::lab::{Lab, SEGUE};
+use crate::lab::{Lab, SEGUE, count};
 
 /// `first` succeeds; `fill` then takes the whole disk, so that nothing can be recorded.
 const FILLS: &str = r#"
@@ -48,4 +48,20 @@ fn heavy_a_full_disk_loses_nothing_that_was_recorded() {
     let out = lab.read("out");
     assert_eq!(out.matches("first\n").count(), 1, "{out}");
     assert_eq!(out.matches("last\n").count(), 1, "{out}");
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_as_a_full_disk() {
+    // The plan takes 41 KB and the journal 48.
+    let tasks: String = (0..60).map(|n| format!("  t{n}: {{argv: [\"true\"]}}\n")).collect();
+    let lab = Lab::with(&format!("name: many\ntasks:\n{tasks}"));
+    let mut command = lab.command("bash");
+    command.args(["-c", &format!("ulimit -f 44; exec {SEGUE} run flow.segue.yaml")]);
+    let done = lab.finish(command);
+    assert_eq!(done.code, 70, "{done:#?}");
+    assert!(done.stderr.contains("File too large"), "{done:#?}");
+    let before = count(&lab.events(), "attempt_dispatched", "t0");
+    lab.expect(0, &["resume", "latest"]);
+    assert_eq!(lab.state()["metrics"]["succeeded"], 60);
+    assert_eq!(count(&lab.events(), "attempt_dispatched", "t0"), before, "it is not run twice");
 }

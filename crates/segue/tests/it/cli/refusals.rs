@@ -251,4 +251,7 @@ fn a_damaged_run_is_refused_by_name_and_hides_no_other() {
     assert!(listed.stdout.contains("succeeded"), "{listed:#?}");
     let kept = std::fs::read_to_string(&journal).expect("a journal");
     assert!(kept.contains("grxxt"), "a refusal changes nothing");
+    std::fs::write(damaged.join("plan.json"), "{").expect("room");
+    let done = lab.expect(70, &["show", &id]);
+    assert!(done.stderr.contains("plan.json` is damaged"), "{done:#?}");
 }
