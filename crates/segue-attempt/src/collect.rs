@@ -45,6 +45,7 @@ pub(crate) fn report_of(task: &Task, attempt_dir: &Path, ended: &sup::Ended) -> 
         user_ms: ended.user_ms,
         system_ms: ended.system_ms,
         peak_memory_bytes: ended.peak_memory_bytes,
+        tree_peak_memory_bytes: ended.tree_peak_memory_bytes,
         stdout_bytes: ended.stdout_bytes,
         stderr_bytes: ended.stderr_bytes,
         omitted_bytes: ended.omitted_bytes,
@@ -58,11 +59,22 @@ pub(crate) fn report_of(task: &Task, attempt_dir: &Path, ended: &sup::Ended) -> 
             Some(line) => format!("{}: {}", report.outcome, clip(line.trim(), 200)),
             None => report.outcome.to_string(),
         };
+        if let Some(exceeded) = ended.memory_exceeded {
+            report.class = Some(FailureClass::Memory);
+            report.message = memory_message(exceeded);
+        }
     } else if let Some(error) = &ended.log_error {
         report.class = Some(FailureClass::Output);
         report.message = format!("its output could not be kept: {error}");
     }
     report
+}
+
+fn memory_message(exceeded: sup::MemoryExceeded) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let (used, limit) = (mib(exceeded.used_bytes), mib(exceeded.limit_bytes));
+    format!("killed: its processes used {used} of memory, and `memory_limit` is {limit}")
 }
 
 /// A time of the records; `None` where it is not known.

@@ -26,4 +26,4 @@ pub use prepare::{PrepareError, RunContext, inherited_environment, names_needed,
 pub use process::{Fate, NoEnd, Processes};
 pub use readiness::async_fd;
 pub use result::{last_json, last_lines, read_result_file, tail_text};
-pub use segue_supervisor::{Launch, adoption, main_hook};
+pub use segue_supervisor::{Containment, Launch, adoption, containment, main_hook};

@@ -232,6 +232,8 @@ fn limits(task: &Task, run_deadline: Timestamp) -> sup::Limits {
         output_bytes_max: Some(limits.output_bytes_max),
         orphan_ms: Some(limits.orphan_for.0),
         run_deadline_unix_ms: u64::try_from(run_deadline.unix_ms()).ok(),
+        memory_bytes_max: limits.memory_bytes_max,
+        cpu_millis_max: limits.cpu_millis_max,
         ..sup::Limits::default()
     }
 }

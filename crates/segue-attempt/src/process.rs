@@ -353,6 +353,8 @@ fn lost(number: u64, label: String, started_unix_ms: u64) -> sup::Ended {
         user_ms: 0,
         system_ms: 0,
         peak_memory_bytes: 0,
+        tree_peak_memory_bytes: None,
+        memory_exceeded: None,
         stdout_bytes: 0,
         stderr_bytes: 0,
         omitted_bytes: 0,

@@ -306,6 +306,10 @@ pub struct Resources {
     pub system_ms: u64,
     /// The greatest memory of any one process of the tree.
     pub peak_memory_bytes: u64,
+    /// The most memory of the whole tree at one time, where it was looked at: what processes
+    /// share counts once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tree_peak_memory_bytes: Option<u64>,
     /// Bytes printed on stdout.
     pub stdout_bytes: u64,
     /// Bytes printed on stderr.

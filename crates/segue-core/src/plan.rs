@@ -239,6 +239,12 @@ pub struct AttemptLimits {
     pub output_bytes_max: u64,
     /// How long it goes on without an engine.
     pub orphan_for: Millis,
+    /// Most memory of its whole tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes_max: Option<u64>,
+    /// Most processor of its whole tree, in thousandths of a core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis_max: Option<u64>,
 }
 
 /// What happens after a failed attempt.
@@ -393,6 +399,8 @@ impl Default for AttemptLimits {
             kill_grace: Millis::from_secs(10),
             output_bytes_max: 100 << 20,
             orphan_for: Millis::from_secs(15 * 60),
+            memory_bytes_max: None,
+            cpu_millis_max: None,
         }
     }
 }

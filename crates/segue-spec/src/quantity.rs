@@ -91,6 +91,15 @@ pub(crate) fn money(text: &str, bare: bool) -> Result<Usd, String> {
     Usd::from_dollars(dollars).ok_or_else(|| "it is too much".to_owned())
 }
 
+/// Reads `1.5` or `2`: cores, in thousandths.
+pub(crate) fn cores(text: &str) -> Result<u64, String> {
+    let number: f64 = text.trim().parse().map_err(|_| "write it as `1.5` or `2`".to_owned())?;
+    if !(0.01..=4096.0).contains(&number) {
+        return Err("it must be from 0.01 to 4096".to_owned());
+    }
+    whole((number * 1000.0).round())
+}
+
 /// Reads `2M`, `50k`, `50_000`.
 pub(crate) fn count(text: &str) -> Result<u64, String> {
     let text = text.trim().replace('_', "");
@@ -134,6 +143,8 @@ mod tests {
         assert_eq!(money("$5.51", false), Ok(Usd(5_510_000)));
         assert_eq!(count("2M"), Ok(2_000_000));
         assert_eq!(count("50_000"), Ok(50_000));
+        assert_eq!(cores("1.5"), Ok(1500));
+        assert_eq!(cores("0.01"), Ok(10));
     }
 
     #[test]
@@ -146,6 +157,9 @@ mod tests {
         }
         for text in ["5", "5 EUR", "-1 USD", "USD", "$", "inf USD", "nan USD"] {
             assert!(money(text, false).is_err(), "{text:?}");
+        }
+        for text in ["", "0", "0.001", "-1", "5000", "nan", "inf", "many"] {
+            assert!(cores(text).is_err(), "{text:?}");
         }
         for text in ["", "0", "-2", "1.5", "M", "many"] {
             assert!(count(text).is_err(), "{text:?}");

@@ -15,6 +15,7 @@ pub(crate) fn expected(kind: &Kind) -> String {
         Kind::Bool => "true or false".to_owned(),
         Kind::Integer(min, max) => format!("a whole number from {min} to {max}"),
         Kind::Number => "a number".to_owned(),
+        Kind::Cores => "a number of cores such as `1.5`".to_owned(),
         Kind::Duration => "a duration such as `30s` or `1h30m`".to_owned(),
         Kind::Size => "a size such as `512MiB`".to_owned(),
         Kind::Money => "an amount such as `5.51 USD`".to_owned(),
@@ -60,6 +61,7 @@ pub(crate) fn problem(kind: &Kind, node: &Node) -> Option<String> {
         Kind::Number => (!matches!(node.data, Data::Int(_))
             && !matches!(node.data, Data::Float(value) if value.is_finite()))
         .then(String::new),
+        Kind::Cores => quantity::cores(text).err(),
         Kind::Duration => quantity::duration(text, false).err(),
         Kind::Size => quantity::size(text, false).err(),
         Kind::Money => quantity::money(text, false).err(),

@@ -100,6 +100,7 @@ fn scalar(of: &Kind) -> Value {
         Kind::Bool => json!({"type": "boolean"}),
         Kind::Integer(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Number => json!({"type": "number"}),
+        Kind::Cores => json!({"type": "number", "minimum": 0.01, "maximum": 4096}),
         Kind::Duration | Kind::Size | Kind::Money => json!({"type": "string"}),
         Kind::Count => json!({"type": ["string", "integer"]}),
         Kind::Word(words) => json!({"enum": words}),

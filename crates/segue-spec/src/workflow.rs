@@ -6,13 +6,20 @@ use segue_core::{Plan, RunRequest, Section};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::diagnostic::{Diagnostics, Severity, Sink};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Sink};
 use crate::graph::Graph;
 use crate::names::Names;
 use crate::nearest::suggest;
 use crate::node::Node;
 use crate::params::{self, ParamSpec, SecretName};
 use crate::shape::{Files, Shape};
+
+/// The keys that hold tasks.
+const SECTIONS: [&str; 4] = ["tasks", "on_success", "on_failure", "finally"];
+
+/// How a `cpu_limit` comes to be held.
+const CPU_LIMIT_HELP: &str = "start Segue where cgroup v2 with `cpu` is delegated to it, as by \
+    `systemd-run --user -p Delegate=yes -p DelegateSubgroup=segue`, or remove the limit";
 
 /// A workflow's text.
 #[derive(Clone, Debug)]
@@ -209,6 +216,31 @@ impl Workflow {
         &self.warnings
     }
 
+    /// What is to be said where nothing can hold the `cpu_limit` of its tasks: a warning at each
+    /// of them. Whether that is so here, the workflow does not know.
+    #[must_use]
+    pub fn unheld_cpu_limits(&self) -> Diagnostics {
+        let mut found = Vec::new();
+        let limit = |node: &Node| {
+            let mut keys = node.entries().iter();
+            keys.find(|(key, _)| key.text == "cpu_limit").map(|(key, _)| key.span.clone())
+        };
+        let default = self.root.get("defaults").and_then(&limit);
+        for (key, node) in self.task_entries() {
+            if let Some(span) = limit(node).or_else(|| default.clone()) {
+                found.push(Diagnostic {
+                    code: "segue::spec::cpu_limit",
+                    severity: Severity::Warning,
+                    message: format!("nothing here holds task `{}` to its `cpu_limit`", key.text),
+                    span,
+                    label: "takes a control group, and none can be made".to_owned(),
+                    help: CPU_LIMIT_HELP.to_owned(),
+                });
+            }
+        }
+        Diagnostics::new(&self.source.name, &self.source.text, found)
+    }
+
     /// SHA-256 of the workflow's text and of every file it is made of, in hex.
     #[must_use]
     pub fn digest(&self) -> &str {
@@ -219,6 +251,13 @@ impl Workflow {
     #[must_use]
     pub fn files(&self) -> &[(String, String)] {
         &self.files
+    }
+
+    /// The entries of its tasks, all sections, in file order.
+    pub(crate) fn task_entries(&self) -> impl Iterator<Item = (&crate::node::Key, &Node)> {
+        let sections = self.root.entries().iter();
+        let sections = sections.filter(|(key, _)| SECTIONS.contains(&key.text.as_str()));
+        sections.flat_map(|(_, node)| node.entries()).map(|(key, node)| (key, node))
     }
 
     /// The plan of one run.

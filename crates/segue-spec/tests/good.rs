@@ -48,6 +48,25 @@ fn every_key_of_this_build_is_lowered() {
 }
 
 #[test]
+fn a_cpu_limit_that_nothing_holds_is_told_of_each_task() {
+    let text = "name: x\nparams: {cores: {type: number, default: 2}}\ntasks:\n  \
+        a: {run: echo, cpu_limit: 1.5}\n  b: {run: echo}\nfinally:\n  \
+        c: {run: echo, cpu_limit: \"{{ params.cores }}\"}\n";
+    let workflow = read(text).expect("it is right");
+    assert!(workflow.warnings().is_empty() && workflow.unsupported().is_empty());
+    let found = workflow.unheld_cpu_limits();
+    assert!(!found.has_errors());
+    let messages: Vec<&str> = found.iter().map(|one| one.message.as_str()).collect();
+    let message = |task| format!("nothing here holds task `{task}` to its `cpu_limit`");
+    assert_eq!(messages, [message("a"), message("c")]);
+    let limits: Vec<_> =
+        plan(text, &json!({})).tasks.iter().map(|task| task.limits.cpu_millis_max).collect();
+    assert_eq!(limits, [Some(1500), None, Some(2000)]);
+    let all = read(&text.replace("tasks:", "defaults: {cpu_limit: 3}\ntasks:")).expect("right");
+    assert_eq!(all.unheld_cpu_limits().len(), 3, "the default counts for who has none");
+}
+
+#[test]
 fn a_request_goes_before_the_file() {
     let text = "name: x\nlimits: {timeout: 1h, concurrency: 2}\ndefaults: {retry: {attempts: 2}}\n\
         tasks:\n  a: {run: echo}\n  b: {run: echo, retry: {attempts: 5}}\n  c: {run: echo, \

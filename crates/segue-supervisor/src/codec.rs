@@ -121,6 +121,8 @@ fn write_limits(writer: Writer, limits: &Limits) -> Writer {
         .maybe(limits.stdout_bytes_stop)
         .maybe(limits.orphan_ms)
         .maybe(limits.run_deadline_unix_ms)
+        .maybe(limits.memory_bytes_max)
+        .maybe(limits.cpu_millis_max)
         .maybe(limits.interrupt.map(|signal| u64::try_from(signal).unwrap_or(u64::MAX)))
 }
 
@@ -160,6 +162,8 @@ fn read_limits(fields: &mut Fields<'_>) -> Result<Limits, Malformed> {
         stdout_bytes_stop: fields.maybe()?,
         orphan_ms: fields.maybe()?,
         run_deadline_unix_ms: fields.maybe()?,
+        memory_bytes_max: fields.maybe()?,
+        cpu_millis_max: fields.maybe()?,
         interrupt: fields.maybe()?.map(signal).transpose()?,
     })
 }
@@ -256,6 +260,8 @@ mod tests {
                 kill_grace_ms: 2,
                 interrupt: Some(2),
                 orphan_ms: Some(u64::MAX),
+                memory_bytes_max: Some(3),
+                cpu_millis_max: Some(4),
                 ..Limits::default()
             },
             token: "token".into(),

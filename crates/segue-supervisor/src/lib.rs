@@ -34,6 +34,11 @@
 //! hold without supervisor or engine. When either is gone the keeper starts the `orphan_ms`
 //! clock; when that runs out and nobody holds `run.lock`, the attempt is stopped and parked.
 //!
+//! **Memory and processor of a tree** are held by a control group where one can be made for the
+//! attempt; the program joins it before it is the program, so that nothing of it ever was
+//! outside. Elsewhere the keeper samples the memory of everything below it each second and kills
+//! all of it past the limit, and nobody holds the processor's: see [`containment`].
+//!
 //! **Records speak to engines that come later.** Before a program is spawned its keeper locks
 //! the byte of the attempt's number in `attempts.jsonl` and appends `spawning`; after the end
 //! it appends `ended` and unlocks. The lock ends with the process, however that ends. So, see
@@ -64,6 +69,7 @@
 //! teardown `Unverified`.
 
 pub mod adoption;
+mod cgroup;
 mod client;
 mod codec;
 mod entry;
@@ -79,10 +85,11 @@ mod sys;
 mod tree;
 mod wire;
 
+pub use cgroup::{Containment, containment};
 pub use client::{Client, Launch, LaunchError};
 pub use entry::main_hook;
 pub use mask::Masker;
-pub use report::{Ended, Outcome, Report, SpawnFailure, Teardown, TimeLimit};
+pub use report::{Ended, MemoryExceeded, Outcome, Report, SpawnFailure, Teardown, TimeLimit};
 pub use request::{
     Limits, Request, SECRET_BYTES_MIN, Start, StartError, Stdin, StopMode, StopReason,
 };

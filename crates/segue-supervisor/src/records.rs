@@ -124,7 +124,7 @@ pub(crate) fn boot_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Outcome, SpawnFailure, Teardown, TimeLimit};
+    use crate::report::{MemoryExceeded, Outcome, SpawnFailure, Teardown, TimeLimit};
     use crate::request::StopReason;
 
     fn ended(number: u64, outcome: Outcome) -> Ended {
@@ -138,6 +138,8 @@ mod tests {
             user_ms: 3,
             system_ms: 4,
             peak_memory_bytes: 5,
+            tree_peak_memory_bytes: Some(10),
+            memory_exceeded: Some(MemoryExceeded { limit_bytes: 11, used_bytes: 12 }),
             stdout_bytes: 6,
             stderr_bytes: 7,
             omitted_bytes: 8,

@@ -81,6 +81,13 @@ pub struct Ended {
     /// as the kernel counts what was there before `exec`.
     #[serde(default)]
     pub peak_memory_bytes: u64,
+    /// The most memory of all its processes at one time, what they share counted once; `None`
+    /// where nobody looked: an attempt without a limit of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree_peak_memory_bytes: Option<u64>,
+    /// It was killed, by `SIGKILL`, because its processes used more memory than they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_exceeded: Option<MemoryExceeded>,
     /// Bytes the attempt wrote to standard output, before masking and limits.
     #[serde(default)]
     pub stdout_bytes: u64,
@@ -95,6 +102,15 @@ pub struct Ended {
     pub log_error: Option<String>,
     /// What became of its processes.
     pub teardown: Teardown,
+}
+
+/// A limit of memory, and what was used instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryExceeded {
+    /// [`Limits::memory_bytes_max`](crate::Limits::memory_bytes_max).
+    pub limit_bytes: u64,
+    /// What its processes used when they were killed.
+    pub used_bytes: u64,
 }
 
 /// How an attempt ended.

@@ -124,6 +124,11 @@ pub struct Limits {
     pub orphan_ms: Option<u64>,
     /// When the run has to be over, in milliseconds since the Unix epoch.
     pub run_deadline_unix_ms: Option<u64>,
+    /// Most memory of all its processes together; above it they are killed.
+    pub memory_bytes_max: Option<u64>,
+    /// Most processor of all its processes together, in thousandths of a core. Held only where a
+    /// control group can be made: see [`containment`](crate::containment).
+    pub cpu_millis_max: Option<u64>,
     /// A signal for the program's process group, half of `kill_grace_ms` before TERM.
     pub interrupt: Option<i32>,
 }

@@ -137,6 +137,29 @@ pub(crate) fn name_of(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
 }
 
+/// Memory of all that live below `root`, in bytes: what they share counts once, what is swapped out
+/// counts too. Of a process that may not be looked into, such as another user's, all it has
+/// mapped counts.
+pub(crate) fn memory_bytes_below(root: u32) -> u64 {
+    below(root, &|_| false).iter().map(|process| memory_bytes_of(process.pid)).sum()
+}
+
+fn memory_bytes_of(pid: u32) -> u64 {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+    let share = read("smaps_rollup").and_then(|text| {
+        let used = kib(&text, "Pss:")?;
+        Some(used + kib(&text, "SwapPss:").unwrap_or(0))
+    });
+    let mapped = || kib(&read("status")?, "VmRSS:");
+    share.or_else(mapped).unwrap_or(0) * 1024
+}
+
+/// The number of KiB in the line that begins with `name`.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
 /// Processor time used by all that live below `root`, in milliseconds.
 pub(crate) fn cpu_ms_below(root: u32) -> u64 {
     let live = below(root, &|_| false);

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// Both ends must agree on it; raised with every change of the layout.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// Longest frame: a prompt of 64 MiB less its few fields.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;

@@ -94,6 +94,7 @@ fn full_report() -> AttemptReport {
             user_ms: 1,
             system_ms: 2,
             peak_memory_bytes: 3 << 30,
+            tree_peak_memory_bytes: None,
             stdout_bytes: 4,
             stderr_bytes: 5,
             omitted_bytes: 6,
@@ -300,6 +301,8 @@ fn full_task() -> Task {
             kill_grace: Millis(7),
             output_bytes_max: 8,
             orphan_for: Millis(9),
+            memory_bytes_max: None,
+            cpu_millis_max: None,
         },
         retry: Retry {
             attempts: 3,

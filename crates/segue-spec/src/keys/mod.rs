@@ -77,6 +77,8 @@ pub(crate) enum Kind {
     Bool,
     Integer(i64, i64),
     Number,
+    /// Processor, in cores.
+    Cores,
     Duration,
     Size,
     Money,

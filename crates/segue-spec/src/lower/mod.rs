@@ -74,6 +74,11 @@ fn count(text: &str, _bare: bool) -> Result<u64, String> {
     quantity::count(text)
 }
 
+/// Thousandths of a core, for [`Reader`].
+fn cores(text: &str, _bare: bool) -> Result<u64, String> {
+    quantity::cores(text)
+}
+
 fn whole(text: &str, _bare: bool) -> Result<u32, String> {
     match text.trim().parse::<u32>() {
         Ok(0) => Err("it must be at least 1".to_owned()),

@@ -64,8 +64,8 @@ fn named(
 }
 
 fn span(workflow: &Workflow, id: &str) -> crate::node::Span {
-    let sections = ["tasks", "on_success", "on_failure", "finally"];
-    let entries = sections.iter().filter_map(|name| workflow.root.get(name));
-    let mut entries = entries.flat_map(crate::node::Node::entries);
-    entries.find(|(key, _)| key.text == id).map_or(0..0, |(key, _)| key.span.clone())
+    workflow
+        .task_entries()
+        .find(|(key, _)| key.text == id)
+        .map_or(0..0, |(key, _)| key.span.clone())
 }

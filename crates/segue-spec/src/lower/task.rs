@@ -5,23 +5,19 @@ use segue_core::{
     Millis, OnBusy, OutputSource, ResultSource, Retry, Stdin, Stream, Task, TaskId, When,
 };
 
-use super::{Lowering, expression, float, merged_env, template, whole};
+use super::{Lowering, cores, expression, float, merged_env, template, whole};
 use crate::node::{Data, Node};
 use crate::quantity;
 
 /// How long a `verify` script may take unless its gate says so.
 const VERIFY_TIMEOUT: Millis = Millis::from_secs(600);
-const SECTIONS: [&str; 4] = ["tasks", "on_success", "on_failure", "finally"];
 
 impl<'a> Lowering<'a> {
     /// All tasks, in file order.
     pub(super) fn tasks(&mut self) -> Vec<Task> {
         let workflow = self.workflow;
-        let sections = workflow.root.entries().iter();
-        let sections = sections.filter(|(key, _)| SECTIONS.contains(&key.text.as_str()));
-        let entries = sections.flat_map(|(_, node)| node.entries());
         let mut tasks = Vec::with_capacity(workflow.tasks.len());
-        for ((key, node), facts) in entries.zip(&workflow.tasks) {
+        for ((key, node), facts) in workflow.task_entries().zip(&workflow.tasks) {
             let Ok(id) = TaskId::parse(&key.text) else { continue };
             let mut task = Task::new(id, &[]);
             task.section = facts.section;
@@ -105,12 +101,16 @@ impl<'a> Lowering<'a> {
         let grace = self.quantity(self.how(node, "kill_grace"), quantity::duration);
         let output = self.quantity(self.how(node, "output_limit"), quantity::size);
         let orphan = self.quantity(self.how(node, "orphan_for"), quantity::duration);
+        let memory = self.quantity(self.how(node, "memory_limit"), quantity::size);
+        let cpu = self.quantity(self.how(node, "cpu_limit"), cores);
         task.limits = AttemptLimits {
             timeout: timeout.or(self.request.attempt_timeout).or(plain.timeout),
             stall: stall.or(plain.stall),
             kill_grace: grace.unwrap_or(plain.kill_grace),
             output_bytes_max: output.unwrap_or(plain.output_bytes_max),
             orphan_for: orphan.unwrap_or(plain.orphan_for),
+            memory_bytes_max: memory,
+            cpu_millis_max: cpu,
         };
         task.retry = self.retry(node);
     }

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::begin::{self, Spawned};
 use super::ladder::{self, Ladder, Step};
 use super::limits::{Deadlines, World};
+use super::meter::Meter;
 use super::output::Stream;
 use super::program::Failure;
 use super::{Afterwards, Keeper};
@@ -45,6 +46,7 @@ struct Attempt<'k> {
     /// Master and terminal; holding the terminal keeps the master from hanging up.
     terminal: Option<(File, OwnedFd)>,
     deadlines: Deadlines,
+    meter: Meter,
     ladder: Ladder,
     program: u32,
     /// How the program ended, once it has.
@@ -107,6 +109,7 @@ impl Spawned {
         if keeper.orphaned {
             deadlines.lost_engine(now);
         }
+        let meter = Meter::new(&start.limits, self.group, now);
         let spawned = codec::write_report(&Report::Spawned {
             run_dir: start.run_dir.clone(),
             number: start.number,
@@ -123,6 +126,7 @@ impl Spawned {
             stderr: self.stderr,
             terminal: self.terminal,
             deadlines,
+            meter,
             ladder: Ladder::new(),
             program: self.program,
             exit: None,
@@ -180,8 +184,14 @@ impl Attempt<'_> {
             self.stop(Outcome::OutputLimit, StopMode::Graceful, now);
             return;
         }
+        if self.meter.check(now, || tree::memory_bytes_below(std::process::id())) {
+            // As the kernel does it: past the limit there is no time for a grace.
+            self.stop(Outcome::Signaled { signal: libc::SIGKILL }, StopMode::AtOnce, now);
+            return;
+        }
         if self.deadlines.next().is_some_and(|at| at <= now) {
-            let mut world = Surroundings { start: &self.start, usage: &self.usage };
+            let mut world =
+                Surroundings { start: &self.start, usage: &self.usage, meter: &mut self.meter };
             if let Some(outcome) = self.deadlines.check(now, &mut world) {
                 self.stop(outcome, StopMode::Graceful, now);
             }
@@ -216,7 +226,8 @@ impl Attempt<'_> {
 
     fn next_look(&self, now: u64) -> Option<u64> {
         let is_open = self.exit.is_none() && self.verdict.is_none();
-        let deadline = self.deadlines.next().filter(|_| is_open);
+        let deadline = self.deadlines.next().into_iter().chain(self.meter.next()).min();
+        let deadline = deadline.filter(|_| is_open);
         let unsent = self.unsent.as_ref().map(|(_, at)| *at);
         let next = [self.ladder.next_look(now), deadline, unsent].into_iter().flatten().min();
         next.map(|at| at.min(now + WAIT_MS_MAX))
@@ -329,6 +340,7 @@ impl Attempt<'_> {
             kind: SpawnFailure::Other,
             message: "the program's end was not seen".to_owned(),
         };
+        let memory = self.meter.finish();
         // A program that did not die has a verdict: nothing else leads to an unverified teardown.
         let outcome = self.verdict.or(self.exit).unwrap_or_else(unknown);
         let is_verified = matches!(teardown, Teardown::Verified { .. });
@@ -336,6 +348,10 @@ impl Attempt<'_> {
         ended.user_ms = self.usage.user_us / 1000;
         ended.system_ms = self.usage.system_us / 1000;
         ended.peak_memory_bytes = self.usage.peak_kib * 1024;
+        ended.tree_peak_memory_bytes = memory.peak_bytes;
+        // Another reason to stop it came first.
+        let is_killed = matches!(ended.outcome, Outcome::Signaled { .. });
+        ended.memory_exceeded = memory.exceeded.filter(|_| is_killed);
         ended.stdout_bytes = stdout.bytes;
         ended.stderr_bytes = stderr.bytes;
         ended.omitted_bytes = stdout.omitted + stderr.omitted;
@@ -378,6 +394,8 @@ fn ended(start: &Start, started_unix_ms: u64, outcome: Outcome, teardown: Teardo
         user_ms: 0,
         system_ms: 0,
         peak_memory_bytes: 0,
+        tree_peak_memory_bytes: None,
+        memory_exceeded: None,
         stdout_bytes: 0,
         stderr_bytes: 0,
         omitted_bytes: 0,
@@ -398,12 +416,13 @@ fn outcome_of(status: i32) -> Outcome {
 struct Surroundings<'a> {
     start: &'a Start,
     usage: &'a Usage,
+    meter: &'a mut Meter,
 }
 
 impl World for Surroundings<'_> {
     fn cpu_ms(&mut self) -> u64 {
         let gone_ms = (self.usage.user_us + self.usage.system_us) / 1000;
-        gone_ms + tree::cpu_ms_below(std::process::id())
+        self.meter.cpu_ms(gone_ms + tree::cpu_ms_below(std::process::id()))
     }
 
     fn has_engine(&mut self) -> bool {

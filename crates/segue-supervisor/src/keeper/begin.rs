@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::Keeper;
 use super::output::{Keep, Stream};
 use super::program::{self, Descriptors, Failure};
+use crate::cgroup::{Bounds, Group};
 use crate::mask::Masker;
 use crate::records;
 use crate::request::{Start, Stdin};
-use crate::sys::{self, Region};
+use crate::sys::{self, Command, ExecError, Region, Spawner, Stage};
 
 /// Locks the number and records that it may run; the error is for the engine to read, and
 /// nothing was recorded. `None`: the supervisor is gone, so that an adopter may already have read
@@ -49,6 +50,8 @@ pub(super) struct Spawned {
     /// Master and terminal; holding the terminal keeps the master from hanging up.
     pub(super) terminal: Option<(File, OwnedFd)>,
     pub(super) program: u32,
+    /// Its control group, and which of its limits that holds.
+    pub(super) group: Option<(Group, Bounds)>,
 }
 
 /// Makes the pipes and what stdin is, and starts the program between them.
@@ -82,8 +85,41 @@ pub(super) fn spawn(keeper: &mut Keeper, start: &Start) -> Result<Spawned, Failu
         terminal: terminal.is_some(),
     };
     let command = program::command(start, descriptors)?;
-    let spawned = keeper.spawner.spawn(&command);
-    let program = spawned.map_err(|error| program::explain(start, &error))?;
+    let bounds = Bounds {
+        memory_bytes_max: start.limits.memory_bytes_max,
+        cpu_millis_max: start.limits.cpu_millis_max,
+    };
+    let wanted = (bounds != Bounds::default()).then(|| Group::make(start.number, bounds));
+    let spawned = spawn_within(&mut keeper.spawner, &command, wanted.flatten());
+    let (program, group) = spawned.map_err(|error| program::explain(start, &error))?;
     let terminal = terminal.map(|(master, terminal)| (File::from(master), terminal));
-    Ok(Spawned { stdout, stderr, terminal, program })
+    Ok(Spawned { stdout, stderr, terminal, program, group })
+}
+
+/// Starts the program in its group, or without one if it cannot join that.
+fn spawn_within(
+    spawner: &mut Spawner,
+    command: &Command<'_>,
+    group: Option<(Group, Bounds)>,
+) -> Result<(u32, Option<(Group, Bounds)>), ExecError> {
+    let Some((group, held)) = group else {
+        return Ok((spawner.spawn(command)?, None));
+    };
+    let door = group.door();
+    let joining = Command { group: door.as_ref().ok().map(AsFd::as_fd), ..command.clone() };
+    match spawner.spawn(&joining) {
+        Ok(program) if door.is_ok() => Ok((program, Some((group, held)))),
+        Ok(program) => {
+            group.remove();
+            Ok((program, None))
+        }
+        Err(ExecError { stage: Stage::Group, .. }) => {
+            group.remove();
+            Ok((spawner.spawn(command)?, None))
+        }
+        Err(error) => {
+            group.remove();
+            Err(error)
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod attempt;
 mod begin;
 mod ladder;
 mod limits;
+mod meter;
 mod output;
 mod program;
 

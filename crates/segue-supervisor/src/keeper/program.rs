@@ -49,6 +49,7 @@ pub(super) fn command<'a>(
         stdout: descriptors.stdout,
         stderr: descriptors.stderr,
         terminal: descriptors.terminal,
+        group: None,
     })
 }
 
@@ -96,7 +97,9 @@ fn search_path(start: &Start) -> &OsStr {
 pub(super) fn explain(start: &Start, failed: &ExecError) -> Failure {
     let code = failed.error.raw_os_error().unwrap_or(0);
     let (kind, message) = match failed.stage {
-        Stage::Setup => (SpawnFailure::Other, format!("failed to start: {}", failed.error)),
+        Stage::Setup | Stage::Group => {
+            (SpawnFailure::Other, format!("failed to start: {}", failed.error))
+        }
         Stage::Directory => explain_directory(start, code, &failed.error),
         Stage::Program => explain_program(start, code, &failed.error),
     };

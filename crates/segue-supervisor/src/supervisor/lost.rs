@@ -66,6 +66,8 @@ fn ended(assigned: Assigned, teardown: Teardown) -> Ended {
         user_ms: 0,
         system_ms: 0,
         peak_memory_bytes: 0,
+        tree_peak_memory_bytes: None,
+        memory_exceeded: None,
         stdout_bytes: 0,
         stderr_bytes: 0,
         omitted_bytes: 0,

@@ -24,7 +24,7 @@ use crate::link::Link;
 use crate::report::Report;
 use crate::sys::{self, Epoll, SignalFd, Waited};
 use crate::wire::{Frame, Kind, Malformed, PROTOCOL, Writer};
-use crate::{codec, records};
+use crate::{cgroup, codec, records};
 
 /// Tokens of the loop; a keeper's is its process number, which is greater.
 const ENGINE: u64 = 0;
@@ -286,6 +286,8 @@ impl Supervisor {
                 .and_then(|file| records::append_ended(&file, &serde_json::to_vec(&ended)?));
             let log_error = recorded.err().map(|e| format!("failed to record the end: {e}"));
             self.tell(&Report::Ended(crate::report::Ended { log_error, ..ended }));
+            // What a keeper makes, it would have removed.
+            cgroup::sweep_stale();
         }
     }
 

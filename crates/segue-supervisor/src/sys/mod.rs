@@ -4,6 +4,7 @@
 //! policy: what to start, when to stop and what to record is decided by its callers.
 
 mod fd;
+mod file;
 mod launch;
 mod lock;
 mod process;
@@ -14,6 +15,7 @@ pub(crate) use fd::{
     Epoll, Interest, bytes_waiting, close_all_but, grow_pipe, inherited_socket, memory_file, pipe,
     poll, pseudo_terminal, splice,
 };
+pub(crate) use file::may_write;
 pub(crate) use launch::hand_over_in_own_session;
 pub(crate) use lock::{Region, is_locked, lock, try_lock, unlock};
 pub(crate) use process::{

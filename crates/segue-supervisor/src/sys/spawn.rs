@@ -15,7 +15,7 @@ use super::{check, wait_for};
 const STACK_BYTES: usize = 64 << 10;
 
 /// A program with everything around it, as the kernel wants it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Command<'a> {
     pub(crate) argv: Vec<CString>,
     /// Where the program may be, tried in order.
@@ -28,11 +28,15 @@ pub(crate) struct Command<'a> {
     pub(crate) stderr: BorrowedFd<'a>,
     /// Standard input is a terminal, which becomes the controlling one.
     pub(crate) terminal: bool,
+    /// The `cgroup.procs` of the control group that it joins.
+    pub(crate) group: Option<BorrowedFd<'a>>,
 }
 
 /// How far a start came before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// Joining its control group.
+    Group,
     /// Before or at the making of the process, or setting up its descriptors.
     Setup,
     /// Entering the working directory.
@@ -55,6 +59,7 @@ struct Shared {
     stdout: RawFd,
     stderr: RawFd,
     terminal: bool,
+    group: RawFd,
     cwd: *const libc::c_char,
     candidates: *const *const libc::c_char,
     /// One free place, then the arguments: a script without a first line `#!` is run by `sh`.
@@ -90,6 +95,7 @@ impl Spawner {
             stdout: command.stdout.as_raw_fd(),
             stderr: command.stderr.as_raw_fd(),
             terminal: command.terminal,
+            group: command.group.map_or(-1, |fd| fd.as_raw_fd()),
             cwd: command.cwd.as_ptr(),
             candidates: candidates.as_ptr(),
             argv: argv.as_mut_ptr(),
@@ -117,6 +123,7 @@ impl Spawner {
         };
         let stage = match stage {
             0 => return Ok(child),
+            GROUP => Stage::Group,
             DIRECTORY => Stage::Directory,
             PROGRAM => Stage::Program,
             _ => Stage::Setup,
@@ -133,6 +140,7 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
 const SETUP: i32 = 1;
 const DIRECTORY: i32 = 2;
 const PROGRAM: i32 = 3;
+const GROUP: i32 = 4;
 
 extern "C" fn become_program(shared: *mut libc::c_void) -> libc::c_int {
     let shared: *mut Shared = shared.cast();
@@ -158,6 +166,10 @@ unsafe fn try_become(shared: &mut Shared) -> (i32, i32) {
         // The keeper may have died before that took effect.
         if libc::getppid() != shared.keeper {
             return (SETUP, libc::ESRCH);
+        }
+        // Before anything else: whatever it does from here on is counted there. 0 is the writer.
+        if shared.group >= 0 && libc::write(shared.group, c"0".as_ptr().cast(), 1) != 1 {
+            return (GROUP, errno());
         }
         if libc::setsid() == -1 {
             return (SETUP, errno());

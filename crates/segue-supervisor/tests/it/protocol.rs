@@ -15,7 +15,7 @@ fn bare() -> (Child, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let fd = theirs.as_raw_fd();
     let mut command = Command::new(TESTEE);
-    command.args(["--segue-supervisor", "1", &fd.to_string()]).stdin(Stdio::null());
+    command.args(["--segue-supervisor", "2", &fd.to_string()]).stdin(Stdio::null());
     // SAFETY: one system call on an integer.
     unsafe {
         command.pre_exec(move || {

@@ -29,6 +29,9 @@ fn main() {
         "chain" => chain(number(1).unwrap_or(0)),
         "terminal" => terminal(),
         "spin" => spin(),
+        "grow" => grow(number(1).unwrap_or(0)),
+        "share" => share(number(1).unwrap_or(0), number(2).unwrap_or(0)),
+        "away" => away(text(1), text(2)),
         "engine" => engine(&PathBuf::from(text(1)), text(2), number(3).unwrap_or(0), text(4)),
         other => {
             println!("unknown verb {other}");
@@ -191,6 +194,52 @@ fn spin() -> ! {
     loop {
         std::hint::spin_loop();
     }
+}
+
+/// Uses 16 MiB more every 100 ms, up to so many.
+fn grow(mib: usize) -> ! {
+    println!("ready");
+    let mut all = Vec::new();
+    for _ in 0..mib / 16 {
+        all.push(vec![1_u8; 16 << 20]);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    std::hint::black_box(&all);
+    rest_forever()
+}
+
+/// So many children that share so much memory with this one and write to none of it; ends after
+/// two seconds.
+fn share(mib: usize, count: usize) {
+    let memory = vec![1_u8; mib << 20];
+    for _ in 0..count {
+        if fork() {
+            std::hint::black_box(&memory);
+            rest_forever();
+        }
+    }
+    println!("ready");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+}
+
+/// Becomes `VERB ARGUMENT` in a grandchild without its session, parents, environment and
+/// descriptors, and waits itself.
+fn away(verb: &str, argument: &str) -> ! {
+    if fork() {
+        // SAFETY: setsid has no preconditions.
+        unsafe { libc::setsid() };
+        if fork() {
+            // SAFETY: closing descriptors nobody uses any more.
+            unsafe { libc::close_range(0, u32::MAX, 0) };
+            for _ in 0..3 {
+                // SAFETY: a terminated string; the lowest free numbers are the standard streams.
+                unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+            }
+            become_naked(verb, Path::new(argument));
+        }
+        std::process::exit(0);
+    }
+    rest_forever()
 }
 
 /// Runs `sh -c SCRIPT` as attempts 1 to COUNT, says what it hears, and waits to be killed. In

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use segue_attempt::real_path;
 use segue_core::{Plan, RunRequest, Timestamp};
-use segue_spec::{LowerContext, Source, TEXT_BYTES_MAX, Workflow, check};
+use segue_spec::{Diagnostics, LowerContext, Source, TEXT_BYTES_MAX, Workflow, check};
 use serde::{Deserialize, Serialize};
 
 use super::error::{CommandError, CommandResult};
@@ -49,6 +49,17 @@ impl Loaded {
         let files = self.workflow.files().iter();
         let files = files.map(|(name, text)| (kept_name(name), text.clone().into_bytes()));
         own.into_iter().chain(files).collect()
+    }
+
+    /// What is to be told of it before it runs: what looks wrong in it, and what this machine
+    /// will not do.
+    pub(crate) fn warnings(&self) -> Vec<Diagnostics> {
+        let unheld = self.workflow.unheld_cpu_limits();
+        let is_held = unheld.is_empty() || segue_attempt::containment().cpu;
+        let unheld = (!is_held).then_some(unheld);
+        let own = self.workflow.warnings();
+        let all = [own.clone()].into_iter().chain(unheld);
+        all.filter(|warnings| !warnings.is_empty()).collect()
     }
 
     /// Lowers it for a run.

@@ -29,7 +29,8 @@ pub(crate) fn check(matches: &ArgMatches) -> CommandResult {
         let file = path.display().to_string();
         match load::load(path) {
             Ok(loaded) => {
-                let notes = [loaded.workflow.unsupported(), loaded.workflow.warnings()];
+                let mut notes = vec![loaded.workflow.unsupported().clone()];
+                notes.extend(loaded.warnings());
                 let later = !loaded.workflow.unsupported().is_empty();
                 if as_json {
                     let found = notes.iter().flat_map(|n| n.to_json().as_array().cloned());

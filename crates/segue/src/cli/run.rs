@@ -95,9 +95,7 @@ fn runnable(matches: &ArgMatches) -> CommandResult<Loaded> {
     if !loaded.workflow.unsupported().is_empty() {
         return Err(CommandError::diagnostics(loaded.workflow.unsupported()));
     }
-    if !loaded.workflow.warnings().is_empty() {
-        print_error(&loaded.workflow.warnings().render(false, 100));
-    }
+    loaded.warnings().iter().for_each(|warnings| print_error(&warnings.render(false, 100)));
     Ok(loaded)
 }
 

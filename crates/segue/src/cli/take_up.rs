@@ -118,6 +118,7 @@ fn take_up(
     let changed = changed(&kept, matches.get_flag("accept-changes"))?;
     let accepted = changed.is_some();
     let loaded = changed.unwrap_or(kept);
+    loaded.warnings().iter().for_each(|warnings| print_error(&warnings.render(false, 100)));
     let seen = taken.view();
     let mut request = seen.state().request.clone();
     args::common_request(matches, &mut request)?;

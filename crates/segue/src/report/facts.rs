@@ -103,6 +103,8 @@ pub(super) fn verdicts(view: &RunView) -> impl Iterator<Item = Verdict<'_>> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) peak_memory_bytes: u64,
+    /// Of a whole tree, where one was looked at.
+    pub(super) tree_peak_memory_bytes: Option<u64>,
     pub(super) user: Millis,
     pub(super) system: Millis,
 }
@@ -113,6 +115,8 @@ pub(super) fn totals(view: &RunView) -> Totals {
     for report in reports.filter_map(|attempt| attempt.report.as_ref()) {
         let resources = &report.resources;
         totals.peak_memory_bytes = totals.peak_memory_bytes.max(resources.peak_memory_bytes);
+        totals.tree_peak_memory_bytes =
+            totals.tree_peak_memory_bytes.max(resources.tree_peak_memory_bytes);
         totals.user.0 = totals.user.0.saturating_add(resources.user_ms);
         totals.system.0 = totals.system.0.saturating_add(resources.system_ms);
     }

@@ -86,6 +86,7 @@ fn performance(view: &RunView) -> Value {
     let mut value = json!({
         "duration": duration(view).as_secs_f64(),
         "peak_memory_bytes": totals.peak_memory_bytes,
+        "tree_peak_memory_bytes": totals.tree_peak_memory_bytes,
         "cpu": {
             "user": totals.user.as_secs_f64(),
             "system": totals.system.as_secs_f64(),

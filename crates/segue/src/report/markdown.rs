@@ -55,6 +55,9 @@ fn write_summary(out: &mut String, view: &RunView) -> fmt::Result {
     }
     let totals = totals(view);
     writeln!(out, "- Peak memory of a process: {}", bytes(totals.peak_memory_bytes))?;
+    if let Some(peak) = totals.tree_peak_memory_bytes {
+        writeln!(out, "- Peak memory of an attempt: {}", bytes(peak))?;
+    }
     writeln!(out, "- CPU time: {} user, {} system", totals.user, totals.system)?;
     let hardware = &view.hardware;
     if hardware.cores > 0 {

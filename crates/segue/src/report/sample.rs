@@ -122,6 +122,7 @@ pub(crate) fn passed() -> AttemptReport {
         user_ms: 1500,
         system_ms: 250,
         peak_memory_bytes: 42 << 20,
+        tree_peak_memory_bytes: Some(64 << 20),
         stdout_bytes: 120,
         ..Resources::default()
     };

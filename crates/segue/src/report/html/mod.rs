@@ -206,6 +206,9 @@ fn write_hardware(out: &mut String, view: &RunView) -> fmt::Result {
     }
     fact(out, "At once", &view.state().slots.to_string())?;
     fact(out, "Peak memory of a process", &bytes(totals.peak_memory_bytes))?;
+    if let Some(peak) = totals.tree_peak_memory_bytes {
+        fact(out, "Peak memory of an attempt", &bytes(peak))?;
+    }
     fact(out, "CPU time, user", &totals.user.to_string())?;
     fact(out, "CPU time, system", &totals.system.to_string())?;
     if let Some(rate) = cost_per_minute(view) {

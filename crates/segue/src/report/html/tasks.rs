@@ -146,7 +146,7 @@ fn write_attempt(
         out,
         "<li class=\"faint\">{} · peak memory {} · printed {}</li></ul>",
         Escaped(&report.outcome.to_string()),
-        bytes(resources.peak_memory_bytes),
+        bytes(resources.tree_peak_memory_bytes.unwrap_or(resources.peak_memory_bytes)),
         bytes(resources.stdout_bytes.saturating_add(resources.stderr_bytes)),
     )?;
     write_outputs(out, attempt)?;

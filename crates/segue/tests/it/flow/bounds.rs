@@ -37,12 +37,55 @@ limits: {concurrency: 3}
 defaults: {kill_grace: 1s}
 tasks:
   idle: {stall: 2s, timeout: 60s, run: "echo hi; sleep 300", optional: true}
+  works: {stall: 1s, timeout: 4s, run: "(setsid sh -c 'while :; do :; done' &); sleep 300", optional: true}
   talks: {stall: 2s, run: "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.5; done"}
 "#,
     );
     lab.expect(0, &["run", "flow.segue.yaml"]);
     assert_eq!(ends(&lab, "idle"), [("timed_out".to_owned(), "stall".to_owned())]);
     assert_eq!(ends(&lab, "talks")[0].0, "exited");
+    assert_eq!(ends(&lab, "works"), [("timed_out".to_owned(), "timeout".to_owned())]);
+}
+
+#[test]
+fn a_tree_above_its_memory_limit_is_killed_and_says_so() {
+    let lab = Lab::with(
+        r#"
+name: memory
+tasks:
+  grows:
+    memory_limit: 80MiB
+    timeout: 60s
+    optional: true
+    run: |
+      # Gone from the session, from the shell and from its pipes, and still below the keeper.
+      setsid python3 -c 'import time; x = bytearray(200 << 20); time.sleep(60)' > /dev/null &
+      sleep 60
+  fits: {memory_limit: 500MiB, run: "sleep 0.5"}
+"#,
+    );
+    lab.expect(0, &["run", "flow.segue.yaml"]);
+    assert_eq!(ends(&lab, "grows"), [("signaled".to_owned(), "memory".to_owned())]);
+    assert_eq!(ends(&lab, "fits")[0].0, "exited");
+    let state = lab.state();
+    let message = state["tasks"]["grows"]["message"].as_str().expect("it failed");
+    assert!(message.contains("`memory_limit` is 80.0 MiB"), "{message}");
+    let report = lab.expect(0, &["report", "latest", "--format", "json"]).stdout;
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let peak = report["performance"]["tree_peak_memory_bytes"].as_u64().expect("it was looked at");
+    assert!(peak >= 80 << 20, "{peak}");
+    lab.await_emptiness();
+}
+
+#[test]
+fn a_cpu_limit_is_held_or_told_not_to_be() {
+    let lab = Lab::with("name: cpu\ntasks: {t: {cpu_limit: 0.5, run: 'true'}}\n");
+    let is_held = segue_attempt::containment().cpu;
+    for verb in ["check", "plan", "run"] {
+        let told = lab.expect(0, &[verb, "flow.segue.yaml"]).stderr;
+        let warning = "nothing here holds task `t` to its `cpu_limit`";
+        assert_eq!(told.contains(warning), !is_held, "{verb}: {told}");
+    }
 }
 
 #[test]
