@@ -37,7 +37,7 @@ pub(crate) enum Kind {
     StartRefused,
     Ended,
     Rejected,
-    /// Keeper to supervisor, after `Ended`: it exits, and leaves these processes behind.
+    /// Keeper to supervisor, before `Ended`: it exits then, and leaves these processes behind.
     Retiring,
 }
 

@@ -356,19 +356,19 @@ impl Attempt<'_> {
         ended.stderr_bytes = stderr.bytes;
         ended.omitted_bytes = stdout.omitted + stderr.omitted;
         ended.log_error = stdout.error.or(stderr.error);
-        let frames = self.unsent.map(|(frame, _)| frame).unwrap_or_default();
+        let mut frames = self.unsent.map(|(frame, _)| frame).unwrap_or_default();
+        let mut afterwards = Afterwards::WaitForNext;
+        // Seen empty, the next attempt cannot meet anything of this one.
+        if !is_verified || !self.start.leave.is_empty() {
+            let behind = tree::children_of(std::process::id());
+            if !is_verified || !behind.is_empty() {
+                let retiring = Writer::new(Kind::Retiring).list(&behind, |w, pid| w.u32(*pid));
+                frames.extend(retiring.finish().unwrap_or_default());
+                afterwards = Afterwards::Exit;
+            }
+        }
         conclude(self.keeper, &self.records, ended, frames);
-        // Seen empty: the next attempt cannot meet anything of this one.
-        if is_verified && self.start.leave.is_empty() {
-            return Afterwards::WaitForNext;
-        }
-        let behind = tree::children_of(std::process::id());
-        if is_verified && behind.is_empty() {
-            return Afterwards::WaitForNext;
-        }
-        let retiring = Writer::new(Kind::Retiring).list(&behind, |writer, pid| writer.u32(*pid));
-        self.keeper.send(&retiring.finish().unwrap_or_default());
-        Afterwards::Exit
+        afterwards
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Assigned {
 struct Slot {
     link: Link,
     is_listened_to: bool,
+    /// It exits after the attempt it has.
+    is_retiring: bool,
     assigned: Option<Assigned>,
     last_run: PathBuf,
 }
@@ -73,7 +75,13 @@ impl Pool {
             Forked::Parent { child } => child,
         };
         epoll.add(link.as_fd(), u64::from(pid));
-        let slot = Slot { link, is_listened_to: true, assigned: None, last_run: PathBuf::new() };
+        let slot = Slot {
+            link,
+            is_listened_to: true,
+            is_retiring: false,
+            assigned: None,
+            last_run: PathBuf::new(),
+        };
         self.keepers.insert(pid, slot);
         self.idle.push(pid);
         Ok(())
@@ -130,7 +138,7 @@ impl Pool {
         let Some(slot) = self.keepers.get_mut(&pid) else { return };
         let Some(assigned) = slot.assigned.take() else { return };
         self.owners.remove(&(assigned.head.run_dir, assigned.head.number));
-        if !slot.is_listened_to {
+        if !slot.is_listened_to || slot.is_retiring {
             return;
         }
         self.idle.push(pid);
@@ -139,10 +147,12 @@ impl Pool {
         }
     }
 
-    /// The keeper exits by itself; the run it last worked for.
+    /// The keeper exits by itself after the attempt it has, and gets no other: one would die with
+    /// it. The run it works for.
     pub(super) fn retire(&mut self, pid: u32) -> PathBuf {
-        self.idle.retain(|idle| *idle != pid);
-        self.keepers.get(&pid).map(|slot| slot.last_run.clone()).unwrap_or_default()
+        let Some(slot) = self.keepers.get_mut(&pid) else { return PathBuf::new() };
+        slot.is_retiring = true;
+        slot.last_run.clone()
     }
 
     /// Closes the writing side of an idle keeper, which exits.
