@@ -59,6 +59,22 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// The number of slots that it brings, if it does.
+    #[must_use]
+    pub fn slots(&self) -> Option<u32> {
+        match self {
+            Self::Start { started } => match **started {
+                Event::RunStarted { slots, .. } => Some(slots),
+                _ => None,
+            },
+            Self::Resume(resume) => Some(resume.slots),
+            Self::SlotsChanged { slots } => Some(*slots),
+            _ => None,
+        }
+    }
+}
+
 /// What to do with a recovered run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resume {

@@ -24,6 +24,7 @@ mod retry;
 mod scheduler;
 mod scope;
 mod settle;
+mod slots;
 mod state;
 mod status;
 mod stop;
@@ -42,6 +43,7 @@ pub use prompt::{Prompt, PromptArgument, PromptContext};
 pub use rehearsal::{Rehearsal, Rehearsed, left_out};
 pub use scheduler::{CorruptJournal, IncompatibleState, Scheduler};
 pub use scope::{output_scope, run_scope, task_scope};
+pub use slots::{AutoSlots, Load, concurrency_for};
 pub use state::{AttemptState, AttemptStep, Phase, RunState, STATE_VERSION, TaskEntry};
 pub use status::{
     FailureClass, Finding, Outcome, RunStatus, SkipReason, StopReason, TaskStatus, Teardown,

@@ -238,6 +238,12 @@ impl RunView {
         }
     }
 
+    /// How many tasks run, in constant time.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.counts.get(&TaskStatus::Running).copied().unwrap_or(0)
+    }
+
     /// What the run cost, as far as attempts told; `None` if none did.
     #[must_use]
     pub fn cost(&self) -> Option<Usd> {

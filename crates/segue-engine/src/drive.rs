@@ -10,6 +10,9 @@
 //! event when it is durable, never before. Attempts are futures beside the loop on the same
 //! thread; what they report comes back as inputs.
 //!
+//! Of a run whose number of slots is left to the machine the loop looks at the load every few
+//! seconds while attempts run, and tells the scheduler how many slots that bears.
+//!
 //! If an append or a sync fails, nothing more is started, what runs is stopped gracefully, and
 //! the run ends with that error; the next engine finds everything up to there.
 
@@ -26,6 +29,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock::{Clock, Timer};
 use crate::disk::DiskGuard;
+use crate::load::LoadWatch;
 use crate::requests::Requests;
 use crate::session::{RunError, Session};
 use crate::spans::{SpansThread, Wish};
@@ -83,6 +87,7 @@ struct Driver<'a> {
     statistician: Statistician,
     state_file: StateFile,
     disk: DiskGuard,
+    load: LoadWatch,
     /// Appended, not known to be durable.
     unpublished: VecDeque<Recorded>,
     /// Ordered, their event not known to be durable.
@@ -111,6 +116,7 @@ impl<'a> Driver<'a> {
         }
         observer.observe(&recovered, &session.view);
         let durable = session.scheduler.state().last_seq;
+        let load = LoadWatch::new(first_slots(&session), session.load.take());
         Ok(Self {
             runner,
             observer,
@@ -123,6 +129,7 @@ impl<'a> Driver<'a> {
             statistician,
             state_file: StateFile::new(&session.run_dir),
             disk: DiskGuard::new(&session.run_dir, session.scheduler.plan()),
+            load,
             inputs,
             arrived,
             unpublished: VecDeque::new(),
@@ -258,8 +265,11 @@ impl<'a> Driver<'a> {
             // The journal holds everything; the next write may succeed.
             tracing::warn!(%error, "state.json could not be written");
         }
+        if let Some(slots) = self.load.look(now, self.session.view.running() > 0) {
+            self.send(Input::SlotsChanged { slots });
+        }
         let deadline = self.session.scheduler.next_deadline();
-        let dues = [deadline, self.state_file.due(), self.disk.due()];
+        let dues = [deadline, self.state_file.due(), self.disk.due(), self.load.due()];
         let next = dues.into_iter().flatten().min();
         self.timer.arm(next, now)?;
         Ok(())
@@ -421,6 +431,11 @@ impl<'a> Driver<'a> {
         });
         running.collect()
     }
+}
+
+/// How many slots the run begins with in this engine.
+fn first_slots(session: &Session) -> u32 {
+    session.first.iter().find_map(Input::slots).unwrap_or(session.scheduler.state().slots)
 }
 
 /// The report of an attempt whose start was held back until it was asked to stop.

@@ -6,12 +6,14 @@
 //! no terminal and no network, and never touches a process but through `segue-attempt`.
 //!
 //! Reading order: `drive` (the loop and its theory of operation), `session` (how a run is
-//! taken in hand), `sync` and `spans` (the two threads beside it), `state_file`, `requests`.
+//! taken in hand), `sync` and `spans` (the two threads beside it), `state_file`, `requests`,
+//! `load`.
 
 mod changes;
 mod clock;
 mod disk;
 mod drive;
+mod load;
 mod requests;
 mod session;
 mod spans;
@@ -21,6 +23,7 @@ mod sync;
 pub use changes::Changes;
 pub use clock::wall_now;
 pub use drive::{Finished, Observer, drive};
+pub use load::LoadReader;
 pub use requests::{Request, send_request};
 pub use segue_attempt::{Launch, RunContext, inherited_environment};
 pub use session::{RunError, Session, Taken};

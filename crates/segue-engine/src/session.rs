@@ -1,5 +1,6 @@
 //! Taking a run in hand: a new one, or one that another engine left.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use segue_attempt::{Launch, RunContext, Runner, adoption};
 use segue_core::{CorruptJournal, Event, Input, Plan, Recorded, Resume, RunId, RunView, Scheduler};
 use segue_journal::{Journal, JournalError, LockError, RunLock, Store, StoreError};
 
+use crate::load::LoadReader;
 use crate::requests::Requests;
 
 /// How long an adopting engine waits for a dead engine's supervisor before it kills it.
@@ -125,6 +127,7 @@ impl Taken {
             requests_mark,
             sync_delay: None,
             launch: Launch::default(),
+            load: None,
         })
     }
 }
@@ -159,7 +162,6 @@ fn fold(run: &RunId, plan: Arc<Plan>, recovered: &[Recorded]) -> Result<RunView,
 }
 
 /// A run in hand: its lock is held, its journal is open, its first input is decided.
-#[derive(Debug)]
 pub struct Session {
     pub(crate) store: Store,
     pub(crate) run: RunId,
@@ -176,6 +178,15 @@ pub struct Session {
     pub sync_delay: Option<Duration>,
     /// What is started as the supervisor.
     pub launch: Launch,
+    /// How to read the machine's load, if the number of slots is left to the machine and so
+    /// follows it.
+    pub load: Option<LoadReader>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("run", &self.run).finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -207,6 +218,7 @@ impl Session {
             requests_mark,
             sync_delay: None,
             launch: Launch::default(),
+            load: None,
         })
     }
 

@@ -17,7 +17,6 @@ mod progress;
 pub mod report;
 mod stdout;
 
-pub use cli::concurrency_for;
 pub use host::{NoSupervisor, main_hook, supervisor, use_supervisor};
 pub use library::{
     AgentProcess, Attempts, ContextOf, Delegate, Handover, ProcessResult, PromptVia, Running,
@@ -25,5 +24,6 @@ pub use library::{
     run_parallel, run_sequential, run_with_fallback, start,
 };
 pub use segue_core as core;
+pub use segue_core::concurrency_for;
 pub use segue_engine as engine;
 pub use segue_spec as spec;

@@ -105,15 +105,21 @@ pub(crate) fn slots(
     plan: &Plan,
     hardware: &segue_core::Hardware,
 ) -> CommandResult<u32> {
+    let given = given_slots(request, plan)?;
+    Ok(given.unwrap_or_else(|| segue_core::concurrency_for(hardware)))
+}
+
+/// How many slots somebody asked for; `None` leaves it to the machine.
+fn given_slots(request: &RunRequest, plan: &Plan) -> CommandResult<Option<u32>> {
     if let Some(slots) = request.concurrency {
-        return Ok(slots);
+        return Ok(Some(slots));
     }
     for name in ["SEGUE_CONCURRENCY", "MAX_CONCURRENT_AGENTS"] {
         if let Ok(text) = std::env::var(name)
             && text != "auto"
         {
             return match text.parse() {
-                Ok(slots) if slots > 0 => Ok(slots),
+                Ok(slots) if slots > 0 => Ok(Some(slots)),
                 _ => {
                     let message = format!("{name}={text:?} is no number of slots from 1 up");
                     Err(CommandError::usage(message))
@@ -121,8 +127,7 @@ pub(crate) fn slots(
             };
         }
     }
-    let detected = || hardware::concurrency_for(hardware);
-    Ok(plan.limits.concurrency.unwrap_or_else(detected))
+    Ok(plan.limits.concurrency)
 }
 
 /// The values of the workflow's secrets; all that are missing are named at once.
@@ -239,6 +244,10 @@ pub(crate) fn drive(
     observer: &mut dyn Observer,
 ) -> CommandResult<Ended> {
     session.sync_delay = sync_delay();
+    let plan = session.view().plan();
+    // The plan has the flag's number, if there was a flag.
+    let is_auto = given_slots(&RunRequest::default(), plan)?.is_none();
+    session.load = is_auto.then(hardware::load_reader);
     session.launch = crate::supervisor().map_err(|error| CommandError::internal(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (controls, received) = unbounded_channel();

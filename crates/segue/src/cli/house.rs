@@ -62,7 +62,7 @@ pub(crate) fn doctor(matches: &ArgMatches) -> CommandResult {
         return rebuild(&store(false)?);
     }
     let hardware = hardware::detect();
-    let slots = hardware::concurrency_for(&hardware);
+    let slots = segue_core::concurrency_for(&hardware);
     let home = std::env::var_os("SEGUE_HOME");
     let root = Store::locate(&std::env::current_dir()?, home.as_deref());
     let (entries, drafts) = if root.is_dir() {

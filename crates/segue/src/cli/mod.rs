@@ -20,7 +20,6 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-pub use hardware::concurrency_for;
 pub(crate) use hardware::detect as detect_hardware;
 
 use error::{CommandError, CommandResult, exit};

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod given;
+mod load;
 mod order;
 mod results;
 
