@@ -174,6 +174,12 @@ fn rules(task: &Task, filled: &Filled<'_>) -> Vec<String> {
     if let Some(stall) = task.limits.stall {
         notes.push(format!("stall {stall}"));
     }
+    if let Some(bytes) = task.limits.memory_bytes_max {
+        notes.push(format!("memory {} MiB", bytes.div_ceil(1 << 20)));
+    }
+    if let Some(millis) = task.limits.cpu_millis_max {
+        notes.push(format!("{} cores", millis as f64 / 1000.0));
+    }
     let mut delays: Vec<String> =
         task.retry.delays().take(DELAYS_MAX).map(|delay| delay.to_string()).collect();
     if !delays.is_empty() {

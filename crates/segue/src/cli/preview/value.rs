@@ -73,6 +73,8 @@ fn task(preview: &Preview, index: TaskIndex) -> Value {
         "concurrency_group": filled.group(),
         "timeout_seconds": task.limits.timeout.map(seconds),
         "stall_seconds": task.limits.stall.map(seconds),
+        "memory_bytes_max": task.limits.memory_bytes_max,
+        "cores_max": task.limits.cpu_millis_max.map(|millis| millis as f64 / 1000.0),
         "tries": task.retry.tries(),
         "retry_delays_seconds": delays,
         "gates": filled.gates(),
