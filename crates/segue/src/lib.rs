@@ -19,9 +19,9 @@ mod stdout;
 
 pub use host::{NoSupervisor, main_hook, supervisor, use_supervisor};
 pub use library::{
-    AgentProcess, Attempts, ContextOf, Delegate, Handover, ProcessResult, PromptVia, Running,
-    Session, SessionOptions, Stopper, Strategy, StrategyError, compat, in_input_order, run_batched,
-    run_parallel, run_sequential, run_with_fallback, start,
+    AgentProcess, Attempts, ContextOf, Delegate, Handover, Pool, ProcessResult, PromptVia, Running,
+    Session, SessionOptions, Stopper, Strategy, StrategyError, compat, in_input_order, patterns,
+    run_batched, run_parallel, run_sequential, run_with_fallback, start,
 };
 pub use segue_core as core;
 pub use segue_core::concurrency_for;

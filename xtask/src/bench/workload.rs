@@ -15,6 +15,8 @@ pub(super) struct Workload {
     /// Where the floor lets the tasks' output go.
     pub(super) sink: Sink,
     pub(super) bar: Bar,
+    /// Whether they are jobs of `segue exec` in place of a workflow.
+    pub(super) jobs: bool,
 }
 
 /// One process and the tasks, by index, that have to end before it.
@@ -30,7 +32,13 @@ pub(super) fn all() -> Result<Vec<Workload>> {
         bar: Bar::Most(0.46, " s"),
         ..uniform(200, 50, &["sleep", "0.1"])
     };
-    Ok(vec![flat(1_000, 2), flat(1_000, 8), chain(500), layers(20, 50, 3), sleep, output()?])
+    let exec = Workload {
+        name: "1,000 × `sleep 1` at 1,000 by `segue exec`".to_owned(),
+        jobs: true,
+        ..uniform(1_000, 1_000, &["sleep", "1"])
+    };
+    let flat = [flat(1_000, 2), flat(1_000, 8)];
+    Ok(flat.into_iter().chain([chain(500), layers(20, 50, 3), sleep, exec, output()?]).collect())
 }
 
 /// `count` × `true`, independent of each other.
@@ -80,10 +88,17 @@ fn uniform(count: usize, slots: usize, argv: &[&str]) -> Workload {
         slots,
         sink: Sink::Null,
         bar: Bar::Ratio(1.5),
+        jobs: false,
     }
 }
 
 impl Workload {
+    /// The workload as jobs of `segue exec`.
+    pub(super) fn to_jobs(&self) -> String {
+        let job = |task: &Task| format!("{}\n", serde_json::json!({"argv": task.argv}));
+        self.tasks.iter().map(job).collect()
+    }
+
     /// The workload as a workflow file.
     pub(super) fn to_yaml(&self) -> String {
         let mut yaml = String::from("name: bench\ntasks:\n");

@@ -10,7 +10,7 @@ use segue_attempt::read_result_file;
 use segue_core::{AttemptId, AttemptReport, Event, Outcome, Plan, Recorded, RunView, TaskId};
 use segue_engine::Observer;
 
-use super::engine::joined;
+use super::engine::{Home, joined};
 use super::error::StrategyError;
 use super::record::Records;
 use super::result::ProcessResult;
@@ -91,8 +91,8 @@ pub(super) struct Collector {
     pub(super) logs: Vec<Option<PathBuf>>,
     pub(super) records: Arc<Records>,
     pub(super) run_dir: PathBuf,
-    /// The private store; gone with this.
-    pub(super) private: Option<tempfile::TempDir>,
+    /// Its store; a private one may go with this.
+    pub(super) home: Home,
     pub(super) diary: Option<Arc<Diary>>,
 }
 
@@ -160,7 +160,7 @@ impl Collector {
         };
         let text = String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-        if self.private.is_none() {
+        if self.home.private().is_none() {
             return (text, log.exists().then_some(log));
         }
         let Some(logs) = self.logs[index].as_ref().filter(|_| log.exists()) else {

@@ -24,6 +24,7 @@ use super::error::StrategyError;
 use super::process::{AgentProcess, Surroundings};
 use super::record::{self, Records};
 use super::result::ProcessResult;
+use super::session::Diary;
 use super::strategy::{self, Frame, Strategy};
 
 /// How long processes of a private store go on after the one that started them was killed.
@@ -48,13 +49,50 @@ pub(super) struct Place {
     pub(super) name: String,
     /// What relative folders start from, absolute.
     pub(super) working_dir: PathBuf,
-    /// The store's folder; `None` is a private one.
-    pub(super) store: Option<PathBuf>,
+    pub(super) home: Home,
     pub(super) run_timeout: Duration,
     /// The number of the first process without a name.
     pub(super) first_number: usize,
+    /// At most so many at once among all strategies of the store that say so.
+    pub(super) group_max: Option<u32>,
     /// Told of every result.
-    pub(super) journal: Option<Arc<super::session::Diary>>,
+    pub(super) diary: Option<Arc<Diary>>,
+}
+
+/// In which store.
+#[derive(Clone, Debug)]
+pub(super) enum Home {
+    /// One of its own, gone when it ends.
+    Private,
+    /// A private one, gone when nobody has it any more.
+    Shared(Arc<tempfile::TempDir>),
+    /// One that is kept.
+    Kept(PathBuf),
+}
+
+impl Home {
+    /// The same, with the folder of a private one made.
+    fn made(&self) -> Result<Self, StrategyError> {
+        Ok(match self {
+            Self::Private => Self::Shared(Arc::new(private_folder()?)),
+            home => home.clone(),
+        })
+    }
+
+    /// The folder that goes when nobody has it any more.
+    pub(super) fn private(&self) -> Option<&Path> {
+        match self {
+            Self::Shared(folder) => Some(folder.path()),
+            Self::Private | Self::Kept(_) => None,
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        match self {
+            Self::Kept(root) => root.clone(),
+            home => home.private().unwrap_or(Path::new("")).join("store"),
+        }
+    }
 }
 
 /// A strategy under way.
@@ -107,16 +145,11 @@ impl Running {
             return Ok(Self { results: None, collector: None, stopper, run: None });
         }
         let launch = crate::supervisor()?;
-        let private = match &place.store {
-            Some(_) => None,
-            None => Some(private_folder()?),
-        };
+        let home = place.home.made()?;
         let around = Surroundings::of_this_process();
-        let root = private.as_ref().map(|folder| folder.path().join("store"));
-        let root = root.or_else(|| place.store.clone()).unwrap_or_default();
-        let store = Store::open(&root)?;
+        let store = Store::open(&home.root())?;
         let ids = record::reserve(processes, place.first_number)?;
-        let frame = frame(place, slots, private.is_some(), around.clone());
+        let frame = frame(place, slots, home.private().is_some(), around.clone());
         let plan = strategy::lower(strategy, processes, &ids, &frame);
         let (run, started) = create(&store, &plan, hardware)?;
         let prefixed = slots > 1;
@@ -125,8 +158,8 @@ impl Running {
             logs: processes.iter().map(|process| process.log_dir.clone()).collect(),
             records: Records::new(processes, &ids, &around, prefixed),
             run_dir: store.run_dir(&run),
-            private,
-            diary: place.journal.clone(),
+            home,
+            diary: place.diary.clone(),
         };
         let engine = Engine { store, run: run.clone(), plan, started, launch };
         let base_dir = place.working_dir.clone();
@@ -226,6 +259,7 @@ pub(crate) fn rehearse(
         orphan_for: ORPHAN_FOR,
         min_free_disk_bytes: PRIVATE_FREE_DISK_BYTES,
         around: Surroundings::of_this_process(),
+        group_max: None,
     };
     let unlogged: Vec<AgentProcess> =
         processes.iter().cloned().map(AgentProcess::unlogged).collect();
@@ -246,10 +280,11 @@ fn frame(place: &Place, slots: u32, is_private: bool, around: Surroundings) -> F
             segue_core::RunLimits::default().min_free_disk_bytes
         },
         around,
+        group_max: place.group_max,
     }
 }
 
-fn private_folder() -> Result<tempfile::TempDir, StrategyError> {
+pub(super) fn private_folder() -> Result<tempfile::TempDir, StrategyError> {
     let made = tempfile::Builder::new().prefix("segue-").tempdir();
     made.map_err(|source| StrategyError::Folder {
         what: "failed to make a folder in",

@@ -71,6 +71,9 @@ pub enum StrategyError {
         /// Why it was not.
         source: std::io::Error,
     },
+    /// Nothing came of it: it was stopped before its first process was started.
+    #[error("stopped before anything was started")]
+    Stopped,
     /// A thread of the strategy is gone; a fault of Segue.
     #[error("a thread of the strategy failed: {0}")]
     Thread(String),

@@ -25,6 +25,8 @@ mod collect;
 pub mod compat;
 mod engine;
 mod error;
+pub mod patterns;
+mod pool;
 mod process;
 mod record;
 mod result;
@@ -35,13 +37,14 @@ use std::time::Duration;
 
 pub use engine::{ORPHAN_FOR, RUN_TIMEOUT, Running, Stopper};
 pub use error::StrategyError;
+pub use pool::{POOL_PROCESSES_MAX, Pool};
 pub use process::{AGENT_IDLE, AgentProcess, Delegate, PromptVia};
 pub use result::{ProcessResult, Usage, in_input_order};
 pub use session::{Session, SessionOptions};
 pub use strategy::{ContextOf, Handover, PARALLEL_MAX, PROCESSES_MAX, Strategy};
 
-use engine::Place;
 pub(crate) use engine::rehearse;
+use engine::{Home, Place};
 
 /// Starts a strategy without a session and returns at once.
 ///
@@ -69,10 +72,11 @@ fn alone(strategy: &Strategy) -> Result<Place, StrategyError> {
     Ok(Place {
         name: strategy.word().to_owned(),
         working_dir: session::absolute(None)?,
-        store: None,
+        home: Home::Private,
         run_timeout: RUN_TIMEOUT,
         first_number: 1,
-        journal: None,
+        group_max: None,
+        diary: None,
     })
 }
 
@@ -158,7 +162,7 @@ pub fn run_with_fallback(
 
 fn attempts_of(results: Vec<ProcessResult>) -> Result<Attempts, StrategyError> {
     let history = in_input_order(results);
-    let mut result = history.last().cloned().ok_or(StrategyError::NoProcesses)?;
+    let mut result = history.last().cloned().ok_or(StrategyError::Stopped)?;
     if !result.succeeded() {
         let (count, last) = (history.len(), &result.stderr);
         result.stderr = format!("All {count} fallback attempts failed. Last error: {last}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use segue_core::RunId;
 
-use super::engine::{Place, RUN_TIMEOUT, Running, now};
+use super::engine::{Home, Place, RUN_TIMEOUT, Running, now};
 use super::error::StrategyError;
 use super::process::AgentProcess;
 use super::record::{append, clock, date, make_folder};
@@ -187,6 +187,25 @@ impl Session {
         process
     }
 
+    /// Makes a pool's place one of this session.
+    pub(super) fn take_in(&self, place: &mut Place) {
+        place.working_dir.clone_from(&self.working_dir);
+        place.run_timeout = self.run_timeout;
+        place.first_number = self.numbered.fetch_add(1, Ordering::Relaxed);
+        place.diary = Some(Arc::clone(&self.diary));
+    }
+
+    /// Writes a warning to the session's log.
+    pub(super) fn warn(&self, message: &str) {
+        self.diary.log("WARNING", message);
+    }
+
+    /// Runs one process to its end.
+    pub(super) fn run_one(&self, process: AgentProcess) -> Result<ProcessResult, StrategyError> {
+        let results = self.run_parallel(&[process], Some(1))?;
+        results.into_iter().next().ok_or(StrategyError::Stopped)
+    }
+
     /// What the session has done so far, for people.
     #[must_use]
     pub fn summarize(&self) -> String {
@@ -224,10 +243,11 @@ impl Session {
         let place = Place {
             name: self.pattern.clone(),
             working_dir: self.working_dir.clone(),
-            store: self.store.clone(),
+            home: self.store.clone().map_or(Home::Private, Home::Kept),
             run_timeout: self.run_timeout,
             first_number: self.numbered.fetch_add(processes.len(), Ordering::Relaxed),
-            journal: Some(Arc::clone(&self.diary)),
+            group_max: None,
+            diary: Some(Arc::clone(&self.diary)),
         };
         self.log(&format!("{}: {} processes", strategy.word(), processes.len()));
         Running::start(strategy, &adopted, &place).inspect_err(|error| {

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use segue_core::{
-    Action, Millis, PLAN_VERSION, Plan, Prompt, PromptContext, Retry, RunLimits, Stdin, Task,
-    TaskId, Template, When,
+    Action, ConcurrencyGroup, Expression, Millis, OnBusy, PLAN_VERSION, Plan, Prompt,
+    PromptContext, Retry, RunLimits, Stdin, Task, TaskId, Template, When,
 };
 
 use super::error::StrategyError;
@@ -153,6 +153,7 @@ pub(super) struct Frame {
     pub(super) orphan_for: Duration,
     pub(super) min_free_disk_bytes: u64,
     pub(super) around: Surroundings,
+    pub(super) group_max: Option<u32>,
 }
 
 /// The plan of a strategy. `ids` are the processes' names, each once.
@@ -214,6 +215,11 @@ fn task(process: &AgentProcess, id: TaskId, frame: &Frame) -> Task {
     if let Some(bytes) = process.output_limit {
         limits.output_bytes_max = bytes;
     }
+    task.group = frame.group_max.map(|max| ConcurrencyGroup {
+        key: Expression("'pool'".to_owned()),
+        max,
+        on_busy: OnBusy::Queue,
+    });
     task.retry = Retry { attempts: process.attempts, ..Retry::default() };
     task
 }
@@ -310,6 +316,7 @@ mod tests {
             orphan_for: Duration::from_secs(1),
             min_free_disk_bytes: 0,
             around: Surroundings::default(),
+            group_max: None,
         };
         lower(strategy, &processes, &ids, &frame)
     }

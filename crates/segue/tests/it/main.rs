@@ -8,4 +8,5 @@ mod flow;
 mod lab;
 mod library;
 mod page;
+mod patterns;
 mod podcast;
