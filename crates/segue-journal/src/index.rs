@@ -186,6 +186,19 @@ impl Index {
         })
     }
 
+    /// Forgets a run that is gone; its statistics stay.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn forget_run(&mut self, run: &RunId) -> Result<(), IndexError> {
+        self.perform(|db| {
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute("DELETE FROM runs WHERE run = ?1", [run.as_str()])?;
+            transaction.execute("DELETE FROM grants WHERE run = ?1", [run.as_str()])?;
+            transaction.commit()
+        })
+    }
+
     /// The statistics of ended runs, the last to end first.
     ///
     /// # Errors

@@ -53,6 +53,9 @@ pub(crate) fn replace(store: &Store) -> Result<Renamed, IndexError> {
     // Made first, so that SQLite gives the file no other mode.
     disk::write_new(&fresh, b"")?;
     let mut db = index::create(&fresh).map_err(sql)?;
+    for statistics in of_gone_runs(store, &path) {
+        statistics_table::insert(&db, &statistics).map_err(sql)?;
+    }
     let rebuilt = fill(store, &mut db).map_err(sql)?;
     // Before others can see it, for it takes a lock on the whole file.
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(sql)?;
@@ -62,6 +65,14 @@ pub(crate) fn replace(store: &Store) -> Result<Renamed, IndexError> {
     fs::rename(&fresh, &path).map_err(IoError::at("rename", &fresh))?;
     disk::sync_dir(store.root())?;
     Ok(Renamed { to, rebuilt })
+}
+
+/// What an old database that can still be read knows of runs that were removed: their journals
+/// are gone.
+fn of_gone_runs(store: &Store, path: &Path) -> Vec<RunStatistics> {
+    let mut known = statistics_table::look(path).unwrap_or_default();
+    known.retain(|statistics| !store.run_dir(&statistics.run).exists());
+    known
 }
 
 /// Renames the database and its write-ahead log; `None` if there is none.

@@ -133,6 +133,12 @@ pub fn peek_statistics(
     select(&db, &filter).map_err(sql)
 }
 
+/// All statistics of the database at `path`, which stays as it is; none if it cannot be read.
+pub(crate) fn look(path: &Path) -> Option<Vec<RunStatistics>> {
+    let db = path.exists().then(|| open_to_look(path))?.ok()?;
+    select(&db, &StatisticsFilter::default()).ok()
+}
+
 /// A connection that changes no file.
 fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

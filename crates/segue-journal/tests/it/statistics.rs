@@ -9,7 +9,8 @@ use segue_core::{
     RunStatus, SkipReason, TaskId, TaskStatus, Teardown, Usd,
 };
 use segue_journal::{
-    Index, RunStatistics, RunSummary, StatisticsFilter, history, peek_statistics, rebuild, tally,
+    Index, RemoveError, RunStatistics, RunSummary, StatisticsFilter, history, peek_statistics,
+    rebuild, tally,
 };
 
 use crate::support::{Scene, at, ended, run_id, started, task};
@@ -289,4 +290,53 @@ fn a_look_at_statistics_leaves_no_trace() {
     let nowhere = segue_journal::Store::existing(&scene.folder.path().join("nowhere"));
     assert_eq!(peek_statistics(&nowhere, "demo", 10).unwrap(), []);
     assert!(!nowhere.root().exists());
+}
+
+#[test]
+fn a_removed_run_is_gone_and_its_statistics_stay() {
+    let scene = Scene::new();
+    let (mut index, _) = Index::open(&scene.store).unwrap();
+    for number in 0..2 {
+        let (run, lock, mut journal) = scene.run(number);
+        let records = [started(&run), ended(2, RunStatus::Succeeded)];
+        journal.append(&records).unwrap();
+        let summary = RunSummary::of(&records).unwrap();
+        index.record_run(&summary, RunStatistics::of(&records).as_ref()).unwrap();
+        let held = scene.store.remove_run(&mut index, &run).unwrap_err();
+        assert!(matches!(held, RemoveError::Lock(_)), "{held:?}");
+        drop(lock);
+    }
+    // A keeper without an engine.
+    let attempts = scene.store.run_dir(&run_id(1)).join("attempts.jsonl");
+    let keeper = fs::File::options().create(true).append(true).open(&attempts).unwrap();
+    hold(&keeper);
+    assert!(scene.store.is_live(&run_id(1)) && !scene.store.is_live(&run_id(0)));
+    let live = scene.store.remove_run(&mut index, &run_id(1)).unwrap_err();
+    assert!(matches!(live, RemoveError::Live { .. }), "{live:?}");
+    drop(keeper);
+    let left = scene.store.root().join("runs/.gone-demo-half");
+    fs::create_dir(&left).unwrap();
+    assert!(scene.store.remove_run(&mut index, &run_id(1)).unwrap() > 0);
+    assert!(!left.exists() && !scene.store.run_dir(&run_id(1)).exists());
+    assert_eq!(scene.store.run_ids().unwrap(), [run_id(0)]);
+    assert_eq!(index.runs(&segue_journal::RunFilter::default()).unwrap().len(), 1);
+    let absent = scene.store.remove_run(&mut index, &run_id(1)).unwrap_err();
+    assert!(matches!(absent, RemoveError::Lock(_)), "{absent:?}");
+    let count = |index: &mut Index| index.statistics(&StatisticsFilter::default()).unwrap().len();
+    assert_eq!(count(&mut index), 2);
+    rebuild(&scene.store).unwrap();
+    assert_eq!(count(&mut index), 2, "a rebuild keeps what no journal has any more");
+}
+
+/// Holds a byte of a keeper's file, as a live keeper does.
+fn hold(file: &fs::File) {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let request = nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as nix::libc::c_short,
+        l_whence: nix::libc::SEEK_SET as nix::libc::c_short,
+        l_start: 7,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&request)).unwrap();
 }

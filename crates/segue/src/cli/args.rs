@@ -388,7 +388,7 @@ fn looking() -> Vec<Command> {
                     .short('v')
                     .long("verbose")
                     .action(ArgAction::SetTrue)
-                    .help("Parameters and failures too"),
+                    .help("Parameters, steps and failures too"),
             )
             .arg(json_arg()),
         Command::new("show").about("Show how a run stands").arg(run_arg()).arg(json_arg()),
@@ -425,6 +425,20 @@ fn housekeeping() -> Vec<Command> {
         Command::new("doctor")
             .about("Check this machine and the store")
             .arg(flag("rebuild", "Make segue.db anew from the runs' journals"))
+            .arg(json_arg()),
+        Command::new("gc")
+            .about("Remove old runs; never one that is at work, nor one that can be resumed")
+            .arg(
+                value("older-than", "AGE", "Only runs that ended so long ago, as in 12h or 30d")
+                    .default_value("30d"),
+            )
+            .arg(
+                value("keep", "N", "Keep the newest N runs of each workflow, however old")
+                    .value_parser(value_parser!(usize))
+                    .default_value("10"),
+            )
+            .arg(flag("resumable", "Also failed, cancelled and interrupted runs"))
+            .arg(flag("dry-run", "Say what would be removed, and remove nothing"))
             .arg(json_arg()),
         Command::new("completions").about("Print shell completions").arg(
             Arg::new("SHELL")

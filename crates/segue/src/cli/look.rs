@@ -1,18 +1,18 @@
-//! The verbs that only look: `check graph list show logs events report`.
+//! The verbs that only look: `check graph logs events report`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
-use segue_core::{AttemptId, Recorded, RunId, RunStatus, RunView, Seq};
+use segue_core::{AttemptId, Recorded, Seq};
 use segue_engine::Changes;
-use segue_journal::{Follower, JournalError, RunSummary, Store};
+use segue_journal::{Follower, JournalError};
 use serde_json::{Value, json};
 
-use super::error::{CommandError, CommandResult, Kind, exit};
+use super::error::{CommandError, CommandResult, exit};
 use super::run::text;
 use super::{args, load, print_error, print_line, store, take_up};
-use crate::progress::{TailStyle, Tailer, plain_text};
+use crate::progress::{TailStyle, Tailer};
 
 /// How much of a log a report shows.
 const LOG_TAIL_BYTES: u64 = 16 << 10;
@@ -104,175 +104,6 @@ fn example_request(loaded: &load::Loaded) -> segue_core::RunRequest {
         request.params.insert(param.name.clone(), value);
     }
     request
-}
-
-/// `segue list`.
-pub(crate) fn list(matches: &ArgMatches) -> CommandResult {
-    let store = match store(false) {
-        Ok(store) => store,
-        // No store is no runs; one that cannot be read is not.
-        Err(error) if matches.get_flag("json") && error.kind == Kind::NotFound => {
-            print_line("[]");
-            print_error(&error.to_text());
-            return Ok(exit::SUCCESS);
-        }
-        Err(error) => return Err(error),
-    };
-    let statuses: Vec<RunStatus> = matches
-        .get_many::<String>("status")
-        .into_iter()
-        .flatten()
-        .map(|word| {
-            RunStatus::from_word(word.trim()).ok_or_else(|| {
-                let words: Vec<&str> = RunStatus::ALL.iter().map(|s| s.word()).collect();
-                CommandError::usage(format!("unknown status `{word}`"))
-                    .hint(format!("runs are: {}", words.join(", ")))
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    let workflow = matches.get_one::<String>("workflow");
-    let params: Vec<(&str, &str)> = matches
-        .get_many::<String>("param")
-        .into_iter()
-        .flatten()
-        .map(|pair| {
-            pair.split_once('=').ok_or_else(|| {
-                CommandError::usage(format!("`--param {pair}` is not of the form NAME=VALUE"))
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    let wanted = |summary: &RunSummary| {
-        let is_param = |(name, value): &(&str, &str)| {
-            summary.params.get(*name).is_some_and(|own| plain(own) == *value)
-        };
-        (statuses.is_empty() || statuses.contains(&summary.status))
-            && workflow.is_none_or(|name| *name == summary.workflow)
-            && params.iter().all(is_param)
-            && (!matches.get_flag("resumable") || is_resumable(summary.status))
-    };
-    let limit = matches.get_one::<usize>("limit").copied().unwrap_or(usize::MAX);
-    let (known, unreadable): (Vec<_>, Vec<_>) =
-        store.list()?.into_iter().partition(|entry| entry.summary.is_some());
-    let summaries = known.into_iter().filter_map(|entry| entry.summary).filter(wanted).take(limit);
-    let summaries: Vec<RunSummary> = summaries.collect();
-    if matches.get_flag("json") {
-        print_line(&serde_json::to_string_pretty(&summaries).unwrap_or_default());
-    } else {
-        print_table(&summaries, matches.get_flag("verbose"));
-    }
-    for entry in unreadable {
-        if let Some(problem) = entry.problem {
-            print_error(&format!("run {} cannot be read: {problem}\n", entry.run));
-        }
-    }
-    Ok(exit::SUCCESS)
-}
-
-const fn is_resumable(status: RunStatus) -> bool {
-    matches!(status, RunStatus::Failed | RunStatus::Interrupted | RunStatus::Cancelled)
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn print_table(summaries: &[RunSummary], verbose: bool) {
-    if summaries.is_empty() {
-        print_error("no runs\n");
-        return;
-    }
-    let wide = summaries.iter().map(|s| s.run.as_str().len()).max().unwrap_or(0);
-    for summary in summaries {
-        let until = summary.ended_at.map(|at| at.since(summary.started_at).to_string());
-        let tasks = &summary.tasks;
-        let counts = format!("{} succeeded, {} failed", tasks.succeeded, tasks.failed);
-        let started = load::local_time(summary.started_at);
-        print_line(&format!(
-            "{:<wide$}  {:<11}  {}  {:>10}  {counts}",
-            summary.run.as_str(),
-            summary.status,
-            started.get(..19).unwrap_or(&started).replace('T', " "),
-            until.unwrap_or_else(|| "-".to_owned()),
-        ));
-        if verbose {
-            for (name, value) in &summary.params {
-                print_line(&format!("{:<wide$}    {name} = {}", "", plain(value)));
-            }
-            if let Some(failure) = &summary.failure {
-                let message: String = plain_text(&failure.message).chars().take(200).collect();
-                print_line(&format!("{:<wide$}    {}: {message}", "", failure.class));
-            }
-        }
-    }
-}
-
-/// `segue show RUN`.
-pub(crate) fn show(matches: &ArgMatches) -> CommandResult {
-    let store = store(false)?;
-    let run = store.find(&text(matches, "RUN"))?;
-    let view = take_up::seen(&store, &run)?;
-    let status = status_of(&store, &run, &view)?;
-    if matches.get_flag("json") {
-        let mut document = segue_engine::state_document(&view);
-        document["run"]["status"] = json!(status);
-        print_line(&serde_json::to_string_pretty(&document).unwrap_or_default());
-        return Ok(exit::SUCCESS);
-    }
-    let state = view.state();
-    let until = view.ended_at.unwrap_or_else(|| {
-        if status == RunStatus::Running { segue_engine::wall_now() } else { state.last_at }
-    });
-    print_line(&format!("run       {run}"));
-    print_line(&format!("workflow  {}", view.plan().workflow));
-    print_line(&format!("status    {status}"));
-    print_line(&format!("started   {}", load::local_time(state.started_at)));
-    print_line(&format!("duration  {}", until.since(state.started_at)));
-    if let Some(cost) = view.cost() {
-        print_line(&format!("cost      {cost}"));
-    }
-    print_line(&format!("folder    {}", store.run_dir(&run).display()));
-    print_line("");
-    let wide = view.plan().tasks.iter().map(|task| task.id.as_str().len()).max().unwrap_or(0);
-    for task in view.tasks() {
-        let note = match (&task.entry.failure, &task.entry.skipped, &task.entry.blocked_by) {
-            (Some((class, message)), ..) => {
-                format!("{class}: {}", plain_text(message).chars().take(500).collect::<String>())
-            }
-            (_, Some(reason), _) => reason.to_string(),
-            (.., Some(by)) => format!("by `{by}`"),
-            _ => String::new(),
-        };
-        let spent = match (task.entry.started_at, task.entry.ended_at) {
-            (Some(from), Some(to)) => to.since(from).to_string(),
-            (Some(from), None) if status == RunStatus::Running => until.since(from).to_string(),
-            _ => "-".to_owned(),
-        };
-        let attempts = task.attempts.len();
-        let word = if attempts == 1 { "attempt" } else { "attempts" };
-        let line = format!(
-            "{:<wide$}  {:<9}  {attempts:>2} {word:<8}  {spent:>9}  {note}",
-            task.task.id.as_str(),
-            task.entry.status,
-        );
-        print_line(line.trim_end());
-    }
-    if !view.outputs.is_empty() {
-        print_line("");
-    }
-    for (name, value) in &view.outputs {
-        print_line(&format!("{name} = {}", plain(value)));
-    }
-    if is_resumable(status) {
-        print_line(&format!("\ngo on with `segue resume {run}`"));
-    }
-    Ok(exit::SUCCESS)
-}
-
-/// The run's status; one that nobody drives any more is interrupted.
-fn status_of(store: &Store, run: &RunId, view: &RunView) -> CommandResult<RunStatus> {
-    let status = view.status();
-    let left = status == RunStatus::Running && !store.is_locked(run)?;
-    Ok(if left { RunStatus::Interrupted } else { status })
 }
 
 /// A follower that goes on when an engine that takes the run up cuts its torn end off.

@@ -5,12 +5,15 @@ mod error;
 mod exec;
 mod execute;
 mod faces;
+mod gc;
 mod hardware;
 mod house;
+mod list;
 mod load;
 mod look;
 mod preview;
 mod run;
+mod show;
 mod stats;
 
 mod stop;
@@ -76,8 +79,8 @@ fn dispatch(matches: &ArgMatches) -> CommandResult {
         "exec" => exec::exec(matches),
         "check" => look::check(matches),
         "graph" => look::graph(matches),
-        "list" => look::list(matches),
-        "show" => look::show(matches),
+        "list" => list::list(matches),
+        "show" => show::show(matches),
         "logs" => look::logs(matches),
         "events" => look::events(matches),
         "report" => look::report(matches),
@@ -87,6 +90,7 @@ fn dispatch(matches: &ArgMatches) -> CommandResult {
         "cancel" => stop::cancel(matches),
         "schema" => house::schema(),
         "init" => house::init(matches),
+        "gc" => gc::gc(matches),
         "doctor" => house::doctor(matches),
         "completions" => house::completions(matches),
         "demo" => house::demo(matches),

@@ -148,7 +148,7 @@ pub(super) fn teardown_trouble(teardown: &Teardown) -> Option<String> {
 
 /// Bytes as people say them: `42.0 MiB`.
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
         return format!("{count} B");

@@ -18,7 +18,7 @@ pub use html::html;
 pub use json::json;
 pub use markdown::markdown;
 
-pub(crate) use facts::{counts, duration, task_cost};
+pub(crate) use facts::{bytes, counts, duration, task_cost};
 
 #[cfg(test)]
 mod tests;

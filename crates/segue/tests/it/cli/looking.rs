@@ -26,6 +26,7 @@ fn every_verb_explains_itself() {
         "cancel",
         "init",
         "doctor",
+        "gc",
         "completions",
         "demo",
     ];

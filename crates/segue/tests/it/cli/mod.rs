@@ -5,6 +5,7 @@ mod live;
 mod looking;
 mod previews;
 mod refusals;
+mod retention;
 mod store;
 
 /// Two tasks in a row that end at once.
