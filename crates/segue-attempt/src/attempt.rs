@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptId, AttemptReport, FailureClass, FailureList, Finding, Gate, GateCheck, Mode, Outcome,
-    Plan, Seq, StopReason, Task, TaskIndex, Teardown, Timestamp, Value,
+    AttemptId, AttemptReport, FailureClass, FailureList, Finding, Gate, GateCheck, ListSources,
+    Mode, Outcome, Plan, Seq, StopReason, Stored, Task, TaskIndex, Teardown, Timestamp, Value,
 };
 use segue_supervisor as sup;
 
@@ -14,6 +14,7 @@ use crate::collect::{collect, outcome, report_of};
 use crate::gates::{
     VERIFY_BYTES_MAX, failing_tests, files_gate, finding, is_score, schema_gate, verify_finding,
 };
+use crate::list::list;
 use crate::masking::{mask_words, masker};
 use crate::prepare::{
     PrepareError, Prepared, RunContext, attempt_dir, make_private_dir, prepare, results_dir, text,
@@ -99,6 +100,25 @@ impl Runner {
             Err(NoEnd::NotStarted(message)) => self.told(not_started("refused", message)),
             Err(NoEnd::Unknown(why)) => lost(&why),
         }
+    }
+
+    /// Lists the items of a `for_each` task, in input order.
+    ///
+    /// # Errors
+    /// In one line that names the thing, if there is no such list.
+    pub async fn list(
+        &self,
+        index: TaskIndex,
+        sources: ListSources,
+    ) -> Result<Vec<Stored>, String> {
+        let (plan, context) = (Arc::clone(&self.plan), Arc::clone(&self.context));
+        // Walking folders and reading files may take long; the loop goes on meanwhile.
+        let listed = tokio::task::spawn_blocking(move || {
+            let task = &plan.tasks[index];
+            let for_each = task.for_each.as_ref().ok_or("the task is no `for_each`")?;
+            list(&context, &task.id, for_each, sources)
+        });
+        listed.await.unwrap_or_else(|error| Err(format!("its items cannot be listed: {error}")))
     }
 
     /// Finds out what became of an attempt.

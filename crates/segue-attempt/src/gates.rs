@@ -20,6 +20,9 @@ const CLOCK_SLACK: Duration = Duration::from_millis(20);
 /// How many files a glob may walk over.
 const WALKED_MAX: usize = 200_000;
 
+/// The folder that Segue keeps its runs in, unless it is told of another.
+const STORE: &str = ".segue";
+
 /// How many failing tests a finding names.
 const NAMED_MAX: usize = 20;
 
@@ -79,8 +82,9 @@ pub(crate) fn shown(path: &Path, base: &Path) -> String {
     path.strip_prefix(base).unwrap_or(path).to_string_lossy().into_owned()
 }
 
-/// The files a glob matches, sorted. `*` does not cross a slash, `**` does.
-fn expand(cwd: &Path, glob: &str) -> Result<Vec<PathBuf>, PrepareError> {
+/// The files a glob matches, sorted; none in a store of Segue's own. `*` does not cross a slash,
+/// `**` does.
+pub(crate) fn expand(cwd: &Path, glob: &str) -> Result<Vec<PathBuf>, PrepareError> {
     let wrong = |why: String| PrepareError(format!("glob `{glob}`: {why}"));
     let full = normalize(&cwd.join(glob));
     // A folder's own brackets mean nothing: only what the glob itself says is a pattern.
@@ -111,6 +115,7 @@ fn expand(cwd: &Path, glob: &str) -> Result<Vec<PathBuf>, PrepareError> {
             }
             let path = entry.path();
             match entry.file_type() {
+                Ok(kind) if kind.is_dir() && entry.file_name() == STORE => {}
                 Ok(kind) if kind.is_dir() => folders.push(path),
                 Ok(_) if matches(&path) && path.is_file() => found.push(path),
                 _ => {}

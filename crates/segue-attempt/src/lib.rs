@@ -7,12 +7,13 @@
 //!
 //! Reading order: [`Runner`] (the life of an attempt), `prepare` and `prompt` (before), `process`
 //! (during), `collect`, `result` and `gates` (after), `classify` (why it failed), `masking` (what
-//! is not told).
+//! is not told), `list` (the items of a task, before it has attempts).
 
 mod attempt;
 mod classify;
 mod collect;
 mod gates;
+mod list;
 mod masking;
 mod prepare;
 mod process;

@@ -244,9 +244,10 @@ fn own_variables(
     attempt: &AttemptId,
     token: &str,
     context: &RunContext,
-) -> [(OsString, OsString); 6] {
+) -> Vec<(OsString, OsString)> {
     let results = results_dir(&context.run_dir);
     let folder = attempt.folder();
+    let item = attempt.item.as_ref().map(|item| ("SEGUE_ITEM", OsString::from(item.as_str())));
     let own: [(&str, OsString); 6] = [
         ("SEGUE_RUN", context.run.as_str().into()),
         ("SEGUE_TASK", task.id.as_str().into()),
@@ -255,7 +256,7 @@ fn own_variables(
         ("SEGUE_RESULT", results.join(format!("{folder}.json")).into()),
         ("SEGUE_OUTPUT", results.join(format!("{folder}.env")).into()),
     ];
-    own.map(|(name, value)| (name.into(), value))
+    own.into_iter().chain(item).map(|(name, value)| (name.into(), value)).collect()
 }
 
 fn argv(task: &Task, shell: &[String], scope: &Value) -> Result<Vec<OsString>, PrepareError> {
@@ -394,9 +395,10 @@ pub fn inherited_environment(
     vars: impl IntoIterator<Item = (OsString, OsString)>,
     secrets: &[String],
 ) -> BTreeMap<OsString, OsString> {
-    const OURS: [&str; 6] = [
+    const OURS: [&str; 7] = [
         "SEGUE_RUN",
         "SEGUE_TASK",
+        "SEGUE_ITEM",
         "SEGUE_ATTEMPT",
         "SEGUE_ATTEMPT_TOKEN",
         "SEGUE_RESULT",

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use segue_core::{
-    AttemptReport, Effect, Event, Expression, Hardware, Input, Outcome, PLAN_VERSION, Phase, Plan,
-    RunId, RunLimits, RunRequest, RunStatus, Scheduler, Task, TaskId, Teardown, Timestamp,
+    AttemptReport, Effect, Event, Expression, ForEach, Hardware, ITEMS_MAX, Input, ItemSource,
+    OnItemFailure, Outcome, PLAN_VERSION, Phase, Plan, RunId, RunLimits, RunRequest, RunStatus,
+    Scheduler, Task, TaskId, Teardown, Timestamp, Value,
 };
 
 fn main() {
@@ -37,6 +38,18 @@ fn main() {
             }
         }),
     );
+    let items = plan(1, |_, task| {
+        task.for_each = Some(ForEach {
+            source: ItemSource::List((0..count.min(ITEMS_MAX)).map(Value::from).collect()),
+            exclude: Vec::new(),
+            name: None,
+            key: None,
+            max_parallel: Some(64),
+            batch: Some(1000),
+            on_item_failure: OnItemFailure::Continue,
+        });
+    });
+    measure("items", items);
     measure(
         "conditions",
         plan(count, |index, task| {
@@ -112,7 +125,9 @@ fn measure(shape: &str, plan: Arc<Plan>) {
     let seconds = began.elapsed().as_secs_f64();
     assert_eq!(scheduler.state().phase, Phase::Ended(RunStatus::Succeeded));
     let rate = f64::from(taken) / seconds;
-    println!("{shape} {count} tasks {rate:.0} inputs/s ({events} events in {seconds:.2} s)");
+    let items = scheduler.state().items.len();
+    let what = if items > 0 { format!("{items} items") } else { format!("{count} tasks") };
+    println!("{shape} {what} {rate:.0} inputs/s ({events} events in {seconds:.2} s)");
     if shape == "flat" {
         println!("bench: inputs_per_s {rate:.0}");
     }

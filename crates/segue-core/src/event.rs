@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Value;
 use crate::{
-    AttemptId, FailureClass, Finding, Millis, Outcome, RunId, RunStatus, Section, SkipReason,
-    StopReason, TaskId, Teardown, Timestamp, Usd, WaitingOn,
+    AttemptId, FailureClass, Finding, ItemKey, ItemsReset, ListedItem, Millis, Outcome, RunId,
+    RunStatus, Section, SkipReason, StopReason, TaskId, Teardown, Timestamp, Usd, WaitingOn,
 };
 
 /// The version of [`Event`] that this build writes. It reads this and all before it.
@@ -64,6 +64,9 @@ pub enum Event {
         digest: String,
         /// Segue's version.
         segue: String,
+        /// What becomes of the items of `for_each` tasks.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        items: Vec<ItemsReset>,
     },
     /// The number of slots changed.
     SlotsChanged {
@@ -118,6 +121,9 @@ pub enum Event {
     RetryScheduled {
         /// The task.
         task: TaskId,
+        /// Its item, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<ItemKey>,
         /// When.
         until: Timestamp,
         /// Why the attempt before failed.
@@ -130,11 +136,17 @@ pub enum Event {
     TaskSucceeded {
         /// The task.
         task: TaskId,
+        /// Its item, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<ItemKey>,
     },
     /// The task is out of tries.
     TaskFailed {
         /// The task.
         task: TaskId,
+        /// Its item, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<ItemKey>,
         /// Why.
         class: FailureClass,
         /// In one line, naming the thing.
@@ -144,6 +156,9 @@ pub enum Event {
     TaskSkipped {
         /// The task.
         task: TaskId,
+        /// Its item, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<ItemKey>,
         /// Why.
         reason: SkipReason,
     },
@@ -151,6 +166,9 @@ pub enum Event {
     TaskBlocked {
         /// The task.
         task: TaskId,
+        /// Its item, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<ItemKey>,
         /// The task at the root of it.
         by: TaskId,
     },
@@ -158,6 +176,21 @@ pub enum Event {
     TaskCancelled {
         /// The task.
         task: TaskId,
+        /// Its item, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<ItemKey>,
+    },
+    /// The driver was asked for the items of a `for_each` task.
+    ItemsAsked {
+        /// The task.
+        task: TaskId,
+    },
+    /// A `for_each` task has its items.
+    ItemsExpanded {
+        /// The task.
+        task: TaskId,
+        /// All of them, in input order.
+        items: Vec<ListedItem>,
     },
     /// Somebody asked for a task or the whole run to end.
     StopRequested {

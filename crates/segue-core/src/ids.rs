@@ -136,6 +136,25 @@ impl ItemKey {
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
+
+    /// The key in one line for people: control characters escaped, cut at 60 characters.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        const CHARS_MAX: usize = 60;
+        let mut text = String::new();
+        for (place, c) in self.0.chars().enumerate() {
+            if place == CHARS_MAX {
+                text.push('…');
+                break;
+            }
+            if c.is_control() {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        text
+    }
 }
 
 /// One try of a task or item. Numbers start at 1 and only grow, across retries, feedback
@@ -180,6 +199,12 @@ impl fmt::Debug for AttemptId {
     }
 }
 
+/// What people call a task or an item in one line: `task`, or `task[key]`.
+#[must_use]
+pub fn label(task: &TaskId, item: Option<&ItemKey>) -> String {
+    item.map_or_else(|| task.to_string(), |item| format!("{task}[{}]", item.shown()))
+}
+
 /// A file name that stands for `text`, at most 100 bytes, equal only for equal texts.
 fn safe_name(text: &str) -> String {
     const BYTES_MAX: usize = 80;
@@ -213,6 +238,13 @@ mod tests {
         let long = attempt("t", &"é".repeat(300)).folder();
         assert!(long.len() < 120, "{long}");
         assert_ne!(long, attempt("t", &"é".repeat(301)).folder());
+    }
+
+    #[test]
+    fn keys_are_shown_in_one_short_line() {
+        assert_eq!(ItemKey::new("src/a b.ts").shown(), "src/a b.ts");
+        assert_eq!(ItemKey::new("a\nb\u{1b}[1m").shown(), "a\\nb\\u{1b}[1m");
+        assert_eq!(ItemKey::new(&"é".repeat(61)).shown(), "é".repeat(60) + "…");
     }
 
     #[test]

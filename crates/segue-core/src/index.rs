@@ -3,14 +3,19 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::fan::Fan;
 use crate::state::{AttemptStep, RunState, TaskEntry};
-use crate::{Millis, Plan, Section, Task, TaskId, TaskIndex, TaskStatus, Timestamp, WaitingOn};
+use crate::{
+    Event, Millis, NodeIndex, Plan, Section, Task, TaskId, TaskIndex, TaskStatus, Timestamp,
+    WaitingOn,
+};
 
 /// Beyond an attempt's own limits, how long the scheduler waits before it asks what became of it.
 const BACKSTOP_MARGIN: Millis = Millis::from_secs(60);
 
-/// The order in which ready tasks start: priority, longest path to the end, file order.
-pub(crate) type ReadyKey = (i64, Reverse<u32>, TaskIndex);
+/// The order in which ready tasks and items start: priority, longest path to the end, file
+/// order, input order; and the node.
+pub(crate) type ReadyKey = (i64, Reverse<u32>, TaskIndex, usize, NodeIndex);
 
 /// The plan's shape: computed once, never changed.
 #[derive(Debug)]
@@ -74,8 +79,21 @@ impl Graph {
         &self.dependents[index]
     }
 
-    pub(crate) fn key(&self, plan: &Plan, index: TaskIndex) -> ReadyKey {
-        (plan.tasks[index].priority, Reverse(self.depth[index]), index)
+    /// The key of a task of the plan.
+    pub(crate) fn task_key(&self, plan: &Plan, task: TaskIndex) -> ReadyKey {
+        (plan.tasks[task].priority, Reverse(self.depth[task]), task, 0, task)
+    }
+
+    /// The key of a task or item.
+    pub(crate) fn key(&self, plan: &Plan, state: &RunState, node: NodeIndex) -> ReadyKey {
+        let Some(item) = state.item(node) else { return self.task_key(plan, node) };
+        let (priority, depth, task, ..) = self.task_key(plan, item.task);
+        (priority, depth, task, item.position, node)
+    }
+
+    /// The node that an event is about.
+    pub(crate) fn node(&self, state: &RunState, event: &Event) -> Option<NodeIndex> {
+        state.node(self.position(event.task()?.as_str())?, event.item())
     }
 }
 
@@ -89,6 +107,10 @@ pub(crate) enum Role {
     Cleared,
     Running(Option<Timestamp>),
     Doubtful,
+    /// Waits for the list of its items.
+    Listing,
+    /// Has items, which may be under way.
+    Open,
     Final,
 }
 
@@ -96,6 +118,12 @@ impl Role {
     pub(crate) fn of(task: &Task, entry: &TaskEntry) -> Self {
         if entry.status.is_final() {
             return Self::Final;
+        }
+        if entry.listing {
+            return Self::Listing;
+        }
+        if entry.expansion.is_some() {
+            return Self::Open;
         }
         match entry.attempt.as_ref().map(|attempt| &attempt.step) {
             Some(AttemptStep::Asked(_)) => Self::Asked,
@@ -115,7 +143,7 @@ impl Role {
     }
 }
 
-/// Counts and ordered sets over all tasks.
+/// Counts and ordered sets over all tasks and items.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// Tasks that may be dispatched, cleared or not.
@@ -127,13 +155,15 @@ pub(crate) struct Index {
     /// Attempts of an earlier engine whose fate is not known yet.
     pub(crate) doubtful: usize,
     /// When retries are due.
-    pub(crate) retries: BTreeSet<(Timestamp, TaskIndex)>,
+    pub(crate) retries: BTreeSet<(Timestamp, NodeIndex)>,
     /// When to ask what became of an attempt.
-    pub(crate) backstops: BTreeSet<(Timestamp, TaskIndex)>,
-    /// The same by task.
+    pub(crate) backstops: BTreeSet<(Timestamp, NodeIndex)>,
+    /// The same by node.
     armed: Vec<Option<Timestamp>>,
-    /// Tasks to look at.
-    pub(crate) dirty: BTreeSet<TaskIndex>,
+    /// Tasks and items to look at.
+    pub(crate) dirty: BTreeSet<NodeIndex>,
+    /// The items of every task that has some and has not ended.
+    pub(crate) fans: BTreeMap<TaskIndex, Fan>,
     /// Needs that have not ended, by task.
     pub(crate) unmet: Vec<u32>,
     /// Tasks of the main section that have not ended, by stage; only stages with some.
@@ -146,7 +176,7 @@ impl Index {
     /// From scratch, everything to be looked at.
     pub(crate) fn build(plan: &Plan, graph: &Graph, state: &RunState) -> Self {
         let count = plan.tasks.len();
-        let mut index = Self { unmet: vec![0; count], armed: vec![None; count], ..Self::default() };
+        let mut index = Self { unmet: vec![0; count], ..Self::default() };
         for (i, task) in plan.tasks.iter().enumerate() {
             let left = |need: &&TaskIndex| !state.tasks[**need].status.is_final();
             let unmet = task.needs.iter().filter(left).count();
@@ -158,10 +188,23 @@ impl Index {
                     *index.stages.entry(stage).or_default() += 1;
                 }
             }
-            index.enter(graph.key(plan, i), role);
+            index.enter(graph.key(plan, state, i), role);
             index.dirty.insert(i);
+            if role == Role::Open {
+                index.open(plan, state, i);
+            }
+        }
+        for node in state.task_count()..state.tasks.len() {
+            let role = Role::of(&plan.tasks[state.owner(node)], &state.tasks[node]);
+            index.enter(graph.key(plan, state, node), role);
         }
         index
+    }
+
+    /// Takes in the items of a task that has them now.
+    pub(crate) fn open(&mut self, plan: &Plan, state: &RunState, task: TaskIndex) {
+        self.fans.insert(task, Fan::build(&plan.tasks[task], state, task));
+        self.dirty.insert(task);
     }
 
     /// Whether this index, settled at `now`, agrees with one `built` from scratch.
@@ -184,7 +227,7 @@ impl Index {
         if (&self.stages, &self.sections) != (&built.stages, &built.sections) {
             return Err("stages or sections differ".to_owned());
         }
-        let tasks = |set: &BTreeSet<(Timestamp, TaskIndex)>| -> BTreeSet<TaskIndex> {
+        let tasks = |set: &BTreeSet<(Timestamp, NodeIndex)>| -> BTreeSet<NodeIndex> {
             set.iter().map(|&(_, i)| i).collect()
         };
         if tasks(&self.backstops) != tasks(&built.backstops) {
@@ -194,34 +237,83 @@ impl Index {
         if self.retries != waiting {
             return Err(format!("retries are {waiting:?}, not {:?}", self.retries));
         }
-        let due: BTreeSet<TaskIndex> =
+        let due: BTreeSet<NodeIndex> =
             built.retries.iter().filter(|(until, _)| *until <= now).map(|&(_, i)| i).collect();
         let admitted = |key: &ReadyKey| {
-            let entry = &state.tasks[key.2];
-            due.contains(&key.2) || entry.status == TaskStatus::Pending && entry.attempt.is_none()
+            let entry = &state.tasks[key.4];
+            due.contains(&key.4) || entry.status == TaskStatus::Pending && entry.attempt.is_none()
         };
         let extra: Vec<_> = self.ready.difference(&built.ready).collect();
         if !built.ready.is_subset(&self.ready) || !extra.into_iter().all(admitted) {
             return Err(format!("ready is {:?}, not {:?}", built.ready, self.ready));
         }
-        Ok(())
+        self.fans_same_as(built, state, &due)
     }
 
-    /// Takes in that a task's role changed.
-    pub(crate) fn moved(&mut self, plan: &Plan, graph: &Graph, i: TaskIndex, from: Role, to: Role) {
-        if from == to {
+    fn fans_same_as(
+        &self,
+        built: &Self,
+        state: &RunState,
+        due: &BTreeSet<NodeIndex>,
+    ) -> Result<(), String> {
+        if !self.fans.keys().eq(built.fans.keys()) {
+            return Err("other tasks have items under way".to_owned());
+        }
+        let ready: BTreeSet<NodeIndex> = self.ready.iter().map(|key| key.4).collect();
+        self.fans.iter().zip(built.fans.values()).try_for_each(|((&task, fan), other)| {
+            let nodes = state.items_of(task);
+            fan.same_as(
+                other,
+                |place| ready.contains(&nodes[place]),
+                |place| due.contains(&nodes[place]),
+            )
+        })
+    }
+
+    /// Takes in that the role of a task or item changed, and marks whoever that may concern.
+    pub(crate) fn moved(
+        &mut self,
+        plan: &Plan,
+        graph: &Graph,
+        state: &RunState,
+        node: NodeIndex,
+        from: Role,
+    ) {
+        let owner = state.owner(node);
+        let to = Role::of(&plan.tasks[owner], &state.tasks[node]);
+        if from != to {
+            let key = graph.key(plan, state, node);
+            self.leave(key, from);
+            self.enter(key, to);
+        }
+        if let Some(item) = state.item(node) {
+            let Some(fan) = self.fans.get_mut(&owner) else { return };
+            fan.moved(item.position, to);
+            match to {
+                Role::Final | Role::Idle => self.dirty.insert(owner),
+                // It may be due at once.
+                Role::Retry(_) => self.dirty.insert(node),
+                _ => false,
+            };
             return;
         }
-        let key = graph.key(plan, i);
-        self.leave(key, from);
-        self.enter(key, to);
-        if to == Role::Final {
-            self.finished(plan, graph, i);
+        match to {
+            Role::Final => {
+                if from != to {
+                    self.finished(plan, graph, node);
+                    self.fans.remove(&node);
+                }
+                self.spread(graph, node, state.tasks[node].status);
+            }
+            Role::Idle => {
+                self.dirty.insert(node);
+            }
+            _ => {}
         }
     }
 
     /// Whether a need's end may already decide its dependents.
-    pub(crate) fn spread(&mut self, graph: &Graph, i: TaskIndex, status: TaskStatus) {
+    fn spread(&mut self, graph: &Graph, i: TaskIndex, status: TaskStatus) {
         for &dependent in graph.dependents(i) {
             if self.unmet[dependent] == 0 || status != TaskStatus::Succeeded {
                 self.dirty.insert(dependent);
@@ -252,27 +344,30 @@ impl Index {
             Role::Running(backstop) => {
                 self.running += 1;
                 if let Some(at) = backstop {
-                    self.arm(key.2, at);
+                    self.arm(key.4, at);
                 }
             }
             Role::Doubtful => self.doubtful += 1,
             Role::Retry(until) => {
-                self.retries.insert((until, key.2));
+                self.retries.insert((until, key.4));
             }
-            Role::Idle | Role::Asked | Role::Final => {}
+            Role::Idle | Role::Asked | Role::Listing | Role::Open | Role::Final => {}
         }
     }
 
-    /// Sets when to ask what became of a task's attempt.
-    pub(crate) fn arm(&mut self, i: TaskIndex, at: Timestamp) {
-        self.disarm(i);
-        self.armed[i] = Some(at);
-        self.backstops.insert((at, i));
+    /// Sets when to ask what became of an attempt.
+    pub(crate) fn arm(&mut self, node: NodeIndex, at: Timestamp) {
+        self.disarm(node);
+        if node >= self.armed.len() {
+            self.armed.resize(node + 1, None);
+        }
+        self.armed[node] = Some(at);
+        self.backstops.insert((at, node));
     }
 
-    fn disarm(&mut self, i: TaskIndex) {
-        if let Some(at) = self.armed[i].take() {
-            self.backstops.remove(&(at, i));
+    fn disarm(&mut self, node: NodeIndex) {
+        if let Some(at) = self.armed.get_mut(node).and_then(Option::take) {
+            self.backstops.remove(&(at, node));
         }
     }
 
@@ -282,13 +377,14 @@ impl Index {
             Role::Cleared => self.cleared -= 1,
             Role::Running(_) => {
                 self.running -= 1;
-                self.disarm(key.2);
+                self.disarm(key.4);
             }
             Role::Doubtful => self.doubtful -= 1,
             Role::Retry(until) => {
-                self.retries.remove(&(until, key.2));
+                self.retries.remove(&(until, key.4));
             }
-            Role::Idle | Role::Asked | Role::Granted | Role::Final => {}
+            Role::Idle | Role::Asked | Role::Granted | Role::Listing | Role::Open | Role::Final => {
+            }
         }
     }
 }

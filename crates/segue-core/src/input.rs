@@ -1,6 +1,6 @@
 //! What goes into the scheduler and what comes out besides events.
 
-use crate::{AttemptId, AttemptReport, Event, RunRequest, Seq, StopReason, TaskId, Wants};
+use crate::{AttemptId, AttemptReport, Event, RunRequest, Seq, StopReason, Stored, TaskId, Wants};
 
 /// Something that happened, as the driver tells it to the scheduler.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,14 @@ pub enum Input {
         attempt: AttemptId,
         /// In one line.
         message: String,
+    },
+    /// Answer to [`Effect::Expand`]: the values of a task's items, in input order, exclusions
+    /// applied ([`list_items`](crate::list_items)); what is not small lies in a file.
+    Expanded {
+        /// The task.
+        task: TaskId,
+        /// The values; or in one line why there is no list.
+        items: Result<Vec<Stored>, String>,
     },
     /// A person or a signal asks for an end.
     Stop {
@@ -129,6 +137,12 @@ pub enum Effect {
         attempt: AttemptId,
         /// What it wants.
         wants: Wants,
+    },
+    /// List the items of a `for_each` task whose list the scheduler cannot make: it is made of
+    /// files or of values that lie in files, or it has large items. Answer `Expanded`.
+    Expand {
+        /// The task.
+        task: TaskId,
     },
     /// Give back what the attempt holds or asks for at the arbiter.
     Release {

@@ -10,12 +10,16 @@
 //! comes in and goes out), `state` (the fold), `scheduler` (the decisions), `view` (what
 //! people see), `template` (expressions).
 
+mod about;
 mod arbiter;
 mod event;
+mod fan;
+mod for_each;
 mod forecast;
 mod ids;
 mod index;
 mod input;
+mod items;
 mod plan;
 mod prompt;
 mod rehearsal;
@@ -35,9 +39,14 @@ mod worst_case;
 
 pub use arbiter::{Arbiter, ArbiterInput, Decision, Grant, Holder};
 pub use event::*;
+pub use for_each::{
+    ForEach, ITEMS_MAX, ItemSource, KEY_BYTES_MAX, ListSources, OnItemFailure, is_small, item_keys,
+    list_items,
+};
 pub use forecast::{Forecast, Quantiles, quantile};
-pub use ids::{AttemptId, InvalidId, ItemKey, NAME_BYTES_MAX, RunId, TaskId, check_name};
+pub use ids::{AttemptId, InvalidId, ItemKey, NAME_BYTES_MAX, RunId, TaskId, check_name, label};
 pub use input::{Effect, Input, Ordered, Output, Resume, ResumeScope};
+pub use items::{Expansion, Item, ItemCounts, Items, ItemsReset, ListedItem, NodeIndex};
 pub use plan::*;
 pub use prompt::{Prompt, PromptArgument, PromptContext};
 pub use rehearsal::{Rehearsal, Rehearsed, left_out};

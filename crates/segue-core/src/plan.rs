@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureClass, Millis, Prompt, TaskId, Usd};
+use crate::{FailureClass, ForEach, Millis, Prompt, TaskId, Usd};
 
 /// The version of [`Plan`] as written to `plan.json`.
 pub const PLAN_VERSION: u32 = 1;
@@ -136,6 +136,9 @@ pub struct Task {
     pub optional: bool,
     /// Left out by `--only` or `--skip`.
     pub excluded: bool,
+    /// Makes it one task per item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
     /// At most so many tasks with the same key run at once, over all runs of the store.
     pub group: Option<ConcurrencyGroup>,
     /// What it does.
@@ -447,6 +450,7 @@ impl Task {
             skip_if: None,
             optional: false,
             excluded: false,
+            for_each: None,
             group: None,
             action: Action::Argv { argv },
             cwd: None,

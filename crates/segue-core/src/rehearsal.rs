@@ -184,7 +184,7 @@ impl Go<'_, '_> {
             return;
         }
         self.rehearsed.after[index] = by;
-        self.ready.insert(graph.key(plan, index));
+        self.ready.insert(graph.task_key(plan, index));
     }
 
     /// A task has ended, or does not run; `by` is what ended last.

@@ -6,22 +6,29 @@
 //!
 //! A task that starts over may be a need, or in an earlier stage or section, of one that had
 //! begun. What runs goes on; what does not run waits as if it had not begun.
+//!
+//! A `for_each` task that goes on or starts over keeps its items, and of these only those start
+//! over that did not succeed. They are listed anew where the task or a need of it was asked to
+//! start over; then one of the same key and value that succeeded stays so, unless it is the
+//! task itself, or one that it depends on, that was asked for by name.
 
 use crate::scheduler::Scheduler;
 use crate::state::AttemptStep;
 use crate::{
-    AttemptId, AttemptReport, Effect, Event, Resume, ResumeScope, Section, SkipReason, StopReason,
-    Task, TaskEntry, TaskIndex, TaskStatus,
+    AttemptId, AttemptReport, Effect, Event, ItemsReset, NodeIndex, Plan, Resume, ResumeScope,
+    RunState, Section, SkipReason, StopReason, TaskIndex, TaskStatus,
 };
 
 impl Scheduler {
     pub(crate) fn resume(&mut self, resume: Resume) {
         let Resume { scope, request, slots, segue } = resume;
-        let reset = self.to_reset(&scope, request.force);
-        let reset = reset.into_iter().map(|i| self.plan.tasks[i].id.clone()).collect();
+        let chosen = self.to_reset(&scope, request.force);
+        let items = self.items_to_reset(&chosen, request.force);
+        let tasks = (0..self.plan.tasks.len()).filter(|&i| chosen[i].starts_over);
+        let reset = tasks.map(|i| self.plan.tasks[i].id.clone()).collect();
         let digest = self.plan.digest.clone();
-        self.record(Event::RunResumed { reset, request, slots, digest, segue });
-        for index in 0..self.plan.tasks.len() {
+        self.record(Event::RunResumed { reset, request, slots, digest, segue, items });
+        for index in 0..self.state.tasks.len() {
             self.release_earlier(index);
             let Some(current) = self.state.tasks[index].attempt.clone() else { continue };
             let attempt = self.attempt_id(index, current.number);
@@ -41,8 +48,8 @@ impl Scheduler {
     }
 
     /// Gives back what ended attempts may hold: the order to do so may have been lost.
-    fn release_earlier(&mut self, index: TaskIndex) {
-        if self.plan.tasks[index].group.is_none() {
+    fn release_earlier(&mut self, index: NodeIndex) {
+        if self.task(index).group.is_none() {
             return;
         }
         let entry = &self.state.tasks[index];
@@ -54,11 +61,8 @@ impl Scheduler {
     }
 
     pub(crate) fn reattached(&mut self, attempt: AttemptId) {
-        if self.step(&attempt) != Some(&AttemptStep::Doubtful) {
-            return;
-        }
-        let index =
-            self.graph.position(attempt.task.as_str()).expect("its step was found by its task");
+        let doubtful = |step: &AttemptStep| *step == AttemptStep::Doubtful;
+        let Some(index) = self.current(&attempt, doubtful) else { return };
         self.record(Event::AttemptDispatched { attempt: attempt.clone() });
         if let Some((reason, at_once)) = self.stop_asked(index) {
             self.order(Effect::StopAttempt { attempt, reason, at_once });
@@ -66,14 +70,12 @@ impl Scheduler {
     }
 
     pub(crate) fn never_started(&mut self, attempt: AttemptId) {
-        if !self.step(&attempt).is_some_and(AttemptStep::begun) {
-            return;
-        }
-        let index =
-            self.graph.position(attempt.task.as_str()).expect("its step was found by its task");
+        let Some(index) = self.current(&attempt, AttemptStep::begun) else { return };
         if let Some(reason) = self.ended_by(index) {
             self.cancel_idle(index, reason);
-        } else if self.plan.tasks[index].group.is_some() || !self.unhindered(index) {
+        } else if self.is_halted(self.state.owner(index)) {
+            self.cancel_idle(index, StopReason::FailFast);
+        } else if self.task(index).group.is_some() || !self.unhindered(index) {
             self.give_up(index, StopReason::Shutdown);
         } else {
             self.record(Event::AttemptRecalled { attempt });
@@ -85,21 +87,15 @@ impl Scheduler {
     /// Nothing that succeeded does, except from `From` on. A DAG that ended well stays closed:
     /// its optional failures count as met. One that starts over takes the sections after it
     /// along, since they deal with its end.
-    fn to_reset(&self, scope: &ResumeScope, force: bool) -> Vec<TaskIndex> {
+    fn to_reset(&self, scope: &ResumeScope, force: bool) -> Vec<Choice> {
         let tasks = &self.plan.tasks;
         let closed = self.main_closed();
-        let mut chosen = vec![false; tasks.len()];
+        let mut chosen = vec![Choice::default(); tasks.len()];
         let mut queue = Vec::new();
-        for (i, entry) in self.state.tasks.iter().enumerate() {
-            let task = &tasks[i];
-            let over = match &entry.skipped {
-                Some(SkipReason::NotSelected) => !task.excluded,
-                Some(SkipReason::SkipIf { .. }) => force,
-                Some(_) => false,
-                None => entry.status.is_final() && entry.status != TaskStatus::Succeeded,
-            };
-            if over && !self.held(i, entry) && !(closed && task.section == Section::Main) {
-                chosen[i] = true;
+        for (i, task) in tasks.iter().enumerate() {
+            let over = self.is_unfinished(i, force);
+            if over && !self.held(i) && !(closed && task.section == Section::Main) {
+                chosen[i].starts_over = true;
                 queue.push(i);
             }
         }
@@ -107,7 +103,8 @@ impl Scheduler {
         while let Some(i) = queue.pop() {
             for &dependent in self.graph.dependents(i) {
                 let skipped = self.state.tasks[dependent].status == TaskStatus::Skipped;
-                if skipped && !std::mem::replace(&mut chosen[dependent], true) {
+                let choice = &mut chosen[dependent];
+                if skipped && !std::mem::replace(&mut choice.starts_over, true) {
                     queue.push(dependent);
                 }
             }
@@ -116,58 +113,123 @@ impl Scheduler {
             self.choose_from(from, &mut chosen);
         }
         let main = |i: TaskIndex| tasks[i].section == Section::Main;
-        if (0..tasks.len()).any(|i| main(i) && chosen[i]) {
-            for (i, entry) in self.state.tasks.iter().enumerate() {
-                chosen[i] |= !main(i) && entry.status.is_final() && !self.held(i, entry);
+        if (0..tasks.len()).any(|i| main(i) && chosen[i].starts_over) {
+            for (i, choice) in chosen.iter_mut().enumerate().filter(|(i, _)| !main(*i)) {
+                if self.state.tasks[i].status.is_final() && !self.held(i) {
+                    *choice = Choice { starts_over: true, whole: true };
+                }
             }
         }
-        (0..tasks.len()).filter(|&i| chosen[i]).collect()
+        chosen
     }
 
-    fn choose_from(&self, from: &crate::TaskId, chosen: &mut [bool]) {
+    /// Whether a task or item has ended in a way that a resume does not leave it at.
+    fn is_unfinished(&self, index: NodeIndex, force: bool) -> bool {
+        let entry = &self.state.tasks[index];
+        let task = self.task(index);
+        let is_item = self.state.item(index).is_some();
+        match &entry.skipped {
+            Some(SkipReason::NotSelected) => !task.excluded,
+            Some(SkipReason::SkipIf { .. }) => force,
+            Some(_) => is_item,
+            None if entry.status == TaskStatus::Succeeded => {
+                let expansion = entry.expansion.as_ref();
+                force && expansion.is_some_and(|all| all.counts.of(TaskStatus::Skipped) > 0)
+            }
+            None => entry.status.is_final(),
+        }
+    }
+
+    /// What becomes of the items of tasks that start over or have not ended.
+    fn items_to_reset(&self, chosen: &[Choice], force: bool) -> Vec<ItemsReset> {
+        let all = self.plan.tasks.iter().enumerate().filter_map(|(i, task)| {
+            let entry = &self.state.tasks[i];
+            entry.expansion.as_ref()?;
+            let Choice { starts_over, whole } = chosen[i];
+            if entry.status.is_final() && !starts_over {
+                return None;
+            }
+            let over = |node: &&NodeIndex| {
+                let ended = self.state.tasks[**node].status.is_final();
+                ended && (whole || self.is_unfinished(**node, force) && !self.held(**node))
+            };
+            let nodes = self.state.items_of(i).iter().filter(over);
+            let keys: Vec<_> = nodes.filter_map(|&node| self.name(node).1).collect();
+            let busy = |&node: &NodeIndex| self.state.tasks[node].attempt.is_some();
+            let needs = task.needs.iter().any(|&need| chosen[need].starts_over);
+            let anew = (whole || needs) && !self.state.items_of(i).iter().any(busy);
+            let reset = ItemsReset { task: task.id.clone(), keys, anew };
+            (starts_over || anew || !reset.keys.is_empty()).then_some(reset)
+        });
+        all.collect()
+    }
+
+    fn choose_from(&self, from: &crate::TaskId, chosen: &mut [Choice]) {
         let mut queue: Vec<TaskIndex> = self.graph.position(from.as_str()).into_iter().collect();
         let mut seen = vec![false; chosen.len()];
         while let Some(i) = queue.pop() {
             if !std::mem::replace(&mut seen[i], true) {
-                chosen[i] = self.state.tasks[i].status.is_final();
+                let starts_over = self.state.tasks[i].status.is_final();
+                chosen[i] = Choice { starts_over, whole: true };
                 queue.extend(self.graph.dependents(i));
             }
         }
     }
 
-    /// Whether only `From` may start the task again: `retry: never`, and it may have run; or it
-    /// is blocked by such a task.
-    fn held(&self, index: TaskIndex, entry: &TaskEntry) -> bool {
-        if let Some(by) = &entry.blocked_by {
+    /// Whether only `From` may start the task or item again: `retry: never`, and it may have
+    /// run; or it is blocked by such a task.
+    fn held(&self, index: NodeIndex) -> bool {
+        if let Some(by) = &self.state.tasks[index].blocked_by {
             let root = self.graph.position(by.as_str());
-            return root.is_some_and(|root| self.held(root, &self.state.tasks[root]));
+            return root.is_some_and(|root| self.held(root));
         }
-        entry.is_held(&self.plan.tasks[index])
+        self.state.is_held(&self.plan, index)
     }
 
     /// Whether the DAG has ended in a way that needs no second go, or may have none.
     fn main_closed(&self) -> bool {
-        let bad = |i: &TaskIndex| {
-            let entry = &self.state.tasks[*i];
-            match entry.status {
-                _ if self.held(*i, entry) => false,
-                TaskStatus::Failed | TaskStatus::Blocked => !self.plan.tasks[*i].optional,
-                status => status == TaskStatus::Cancelled || !status.is_final(),
-            }
+        let bad = |i: &TaskIndex| match self.state.tasks[*i].status {
+            _ if self.held(*i) => false,
+            TaskStatus::Failed | TaskStatus::Blocked => !self.plan.tasks[*i].optional,
+            status => status == TaskStatus::Cancelled || !status.is_final(),
         };
         !self.graph.section(Section::Main).iter().any(bad)
     }
 }
 
-impl TaskEntry {
-    /// Whether only a retry by name may start `task`, whose entry this is, again: it is
-    /// `retry: never`, did not succeed, and may have had its effect.
+/// What a resume does to a task.
+#[derive(Clone, Copy, Default)]
+struct Choice {
+    /// It starts over.
+    starts_over: bool,
+    /// So do all of its items, whatever became of them.
+    whole: bool,
+}
+
+impl RunState {
+    /// Whether a task or item that does not retry was started and has not succeeded, so that only
+    /// `retry --from` starts it again: it was not merely refused, and may have had its effect. A
+    /// task is held with its items once none of them may start over.
     #[must_use]
-    pub fn is_held(&self, task: &Task) -> bool {
-        task.retry.never
-            && self.started_at.is_some()
-            && self.status.is_final()
-            && self.status != TaskStatus::Succeeded
-            && self.last.as_deref().is_some_and(AttemptReport::may_have_run)
+    pub fn is_held(&self, plan: &Plan, index: NodeIndex) -> bool {
+        let entry = &self.tasks[index];
+        let task = &plan.tasks[self.owner(index)];
+        if !task.retry.never || !entry.status.is_final() || entry.status == TaskStatus::Succeeded {
+            return false;
+        }
+        let Some(expansion) = &entry.expansion else {
+            let ran = entry.last.as_deref().is_some_and(AttemptReport::may_have_run);
+            return entry.started_at.is_some() && ran;
+        };
+        let mut held = 0;
+        for &node in &expansion.nodes {
+            let item = &self.tasks[node];
+            if self.is_held(plan, node) {
+                held += 1;
+            } else if !matches!(item.status, TaskStatus::Succeeded | TaskStatus::Skipped) {
+                return false;
+            }
+        }
+        held > 0
     }
 }

@@ -1,7 +1,7 @@
 //! How long to wait before the next try, and whether there is one.
 
 use crate::{
-    AttemptReport, Backoff, FailureClass, Millis, Plan, Retry, RunId, TaskEntry, TaskId, TaskIndex,
+    AttemptReport, Backoff, FailureClass, ItemKey, Millis, Retry, RunId, Task, TaskEntry, TaskId,
 };
 
 /// What follows a failed attempt.
@@ -17,14 +17,13 @@ pub(crate) enum Next {
 
 /// Decides what follows a failed attempt of class `class`; `entry` already counts it.
 pub(crate) fn next(
-    plan: &Plan,
-    index: TaskIndex,
+    task: &Task,
+    item: Option<&ItemKey>,
     entry: &TaskEntry,
     report: &AttemptReport,
     class: FailureClass,
     run: Option<&RunId>,
 ) -> Next {
-    let task = &plan.tasks[index];
     if task.retry.never {
         return Next::Fail;
     }
@@ -34,7 +33,7 @@ pub(crate) fn next(
         return Next::Feedback;
     }
     if task.retry.on.contains(&class) && entry.tries < task.retry.attempts {
-        return Next::Retry(delay(&task.retry, entry.tries, run, &task.id));
+        return Next::Retry(delay(&task.retry, entry.tries, run, &task.id, item));
     }
     Next::Fail
 }
@@ -66,13 +65,23 @@ impl Retry {
 }
 
 /// The delay after try number `tries` (from 1), with jitter shortened by up to half, always by
-/// the same amount for the same run, task and try.
-pub(crate) fn delay(retry: &Retry, tries: u32, run: Option<&RunId>, task: &TaskId) -> Millis {
+/// the same amount for the same run, task, item and try.
+pub(crate) fn delay(
+    retry: &Retry,
+    tries: u32,
+    run: Option<&RunId>,
+    task: &TaskId,
+    item: Option<&ItemKey>,
+) -> Millis {
     let capped = retry.delay_at_most(tries).0;
     if !retry.jitter {
         return Millis(capped);
     }
-    let seed = format!("{}/{task}/{tries}", run.map_or("", RunId::as_str));
+    let run = run.map_or("", RunId::as_str);
+    let seed = match item {
+        None => format!("{run}/{task}/{tries}"),
+        Some(item) => format!("{run}/{task}/{item}/{tries}"),
+    };
     let thousandths = crate::stable_hash(seed.as_bytes()) >> 20 & 0x3ff;
     Millis(capped - capped / 2 * thousandths.min(1000) / 1000)
 }
@@ -86,7 +95,7 @@ mod tests {
         let attempts = u32::try_from(expected.len()).unwrap() + 1;
         let retry = Retry { attempts, backoff, jitter: false, ..Retry::default() };
         let task = TaskId::parse("t").unwrap();
-        let got: Vec<u64> = (1..attempts).map(|n| delay(&retry, n, None, &task).0).collect();
+        let got: Vec<u64> = (1..attempts).map(|n| delay(&retry, n, None, &task, None).0).collect();
         assert_eq!(got, expected);
         assert_eq!(retry.delays().map(|delay| delay.0).collect::<Vec<_>>(), expected);
         assert_eq!(Retry { never: true, ..retry }.delays().count(), 0);
@@ -104,9 +113,11 @@ mod tests {
         let retry = Retry { delay: Millis(10_000), ..Retry::default() };
         let run = RunId::parse("run-1").unwrap();
         let task = TaskId::parse("t").unwrap();
-        let once = delay(&retry, 1, Some(&run), &task);
-        assert_eq!(once, delay(&retry, 1, Some(&run), &task));
+        let once = delay(&retry, 1, Some(&run), &task, None);
+        assert_eq!(once, delay(&retry, 1, Some(&run), &task, None));
         assert!((5000..=10_000).contains(&once.0), "{once:?}");
-        assert_ne!(once, delay(&retry, 1, Some(&RunId::parse("run-2").unwrap()), &task));
+        let other = RunId::parse("run-2").unwrap();
+        assert_ne!(once, delay(&retry, 1, Some(&other), &task, None));
+        assert_ne!(once, delay(&retry, 1, Some(&run), &task, Some(&ItemKey::new("a"))));
     }
 }

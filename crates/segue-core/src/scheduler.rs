@@ -32,10 +32,11 @@ use std::sync::Arc;
 
 use crate::index::{Graph, Index, Role};
 use crate::retry::{self, Next};
-use crate::state::{AttemptStep, Phase, RunState, STATE_VERSION, task_of};
+use crate::state::{AttemptStep, Phase, RunState, STATE_VERSION};
 use crate::{
-    AttemptId, AttemptReport, Effect, Event, FailureClass, Input, Millis, Ordered, Outcome, Output,
-    Plan, Recorded, Seq, StopReason, TaskIndex, Teardown, TimeLimit, Timestamp,
+    AttemptId, AttemptReport, Effect, Event, FailureClass, Input, ItemKey, Millis, NodeIndex,
+    Ordered, Outcome, Output, Plan, Recorded, Seq, StopReason, Task, TaskId, TaskIndex, Teardown,
+    TimeLimit, Timestamp,
 };
 
 /// How long after a backstop the scheduler asks again.
@@ -96,7 +97,7 @@ impl Scheduler {
         let mut state = RunState::new(plan.tasks.len());
         for recorded in events {
             let Recorded { seq, at, event } = recorded.borrow();
-            let index = task_of(event).and_then(|id| graph.position(id.as_str()));
+            let index = graph.node(&state, event);
             state
                 .apply(*seq, *at, event, index, |id| graph.position(id.as_str()))
                 .map_err(|illegal| CorruptJournal { seq: *seq, reason: illegal.to_string() })?;
@@ -109,7 +110,7 @@ impl Scheduler {
     /// # Errors
     /// If the snapshot is newer than this build or not of this plan.
     pub fn restore(plan: Arc<Plan>, state: RunState) -> Result<Self, IncompatibleState> {
-        let (version, tasks) = (state.version, state.tasks.len());
+        let (version, tasks) = (state.version, state.task_count());
         if version > STATE_VERSION || tasks != plan.tasks.len() {
             return Err(IncompatibleState { version, tasks });
         }
@@ -137,7 +138,7 @@ impl Scheduler {
 
     /// The place of a task in the plan.
     #[must_use]
-    pub fn position(&self, id: &crate::TaskId) -> Option<TaskIndex> {
+    pub fn position(&self, id: &TaskId) -> Option<TaskIndex> {
         self.graph.position(id.as_str())
     }
 
@@ -188,7 +189,7 @@ impl Scheduler {
             Input::Reattached { attempt } => self.reattached(attempt),
             Input::NeverStarted { attempt } => self.never_started(attempt),
             Input::Granted { attempt } => {
-                if self.step(&attempt).is_some_and(|step| matches!(step, AttemptStep::Asked(_))) {
+                if self.current(&attempt, AttemptStep::asks).is_some() {
                     self.record(Event::Granted { attempt });
                 }
             }
@@ -199,6 +200,7 @@ impl Scheduler {
                     self.stop_task(index, reason, at_once);
                 }
             }
+            Input::Expanded { task, items } => self.expanded(&task, items),
             Input::SlotsChanged { slots } if slots != self.state.slots && slots > 0 => {
                 self.record(Event::SlotsChanged { slots });
             }
@@ -214,19 +216,16 @@ impl Scheduler {
     /// Records an event: the only way in which the state changes.
     pub(crate) fn record(&mut self, event: Event) {
         let seq = self.state.last_seq + 1;
-        let index = task_of(&event).and_then(|id| self.graph.position(id.as_str()));
+        let node = self.graph.node(&self.state, &event);
         let rebuild = matches!(event, Event::RunStarted { .. } | Event::RunResumed { .. });
-        let before = index.map(|i| Role::of(&self.plan.tasks[i], &self.state.tasks[i]));
+        let before = node.map(|i| Role::of(self.task(i), &self.state.tasks[i]));
         self.state
-            .apply(seq, self.now, &event, index, |id| self.graph.position(id.as_str()))
+            .apply(seq, self.now, &event, node, |id| self.graph.position(id.as_str()))
             .expect("the scheduler records only events that follow on its own state");
-        if let (Some(i), Some(before)) = (index, before) {
-            let after = Role::of(&self.plan.tasks[i], &self.state.tasks[i]);
-            self.index.moved(&self.plan, &self.graph, i, before, after);
-            if after == Role::Final {
-                self.index.spread(&self.graph, i, self.state.tasks[i].status);
-            } else if after == Role::Idle {
-                self.index.dirty.insert(i);
+        if let (Some(i), Some(before)) = (node, before) {
+            self.index.moved(&self.plan, &self.graph, &self.state, i, before);
+            if matches!(event, Event::ItemsExpanded { .. }) {
+                self.index.open(&self.plan, &self.state, i);
             }
         }
         if rebuild {
@@ -240,22 +239,53 @@ impl Scheduler {
         self.output.effects.push(Ordered { after: self.state.last_seq, effect });
     }
 
-    pub(crate) fn attempt_id(&self, index: TaskIndex, number: u32) -> AttemptId {
-        AttemptId { task: self.plan.tasks[index].id.clone(), item: None, number }
+    /// The task of the plan that a node is of.
+    pub(crate) fn task(&self, node: NodeIndex) -> &Task {
+        &self.plan.tasks[self.state.owner(node)]
     }
 
-    /// The step of `attempt`, if it is the current one of its task.
-    pub(crate) fn step(&self, attempt: &AttemptId) -> Option<&AttemptStep> {
-        let index = self.graph.position(attempt.task.as_str())?;
+    /// What events call a node.
+    pub(crate) fn name(&self, node: NodeIndex) -> (TaskId, Option<ItemKey>) {
+        let item = self.state.item(node).map(|item| item.key.clone());
+        (self.task(node).id.clone(), item)
+    }
+
+    pub(crate) fn attempt_id(&self, node: NodeIndex, number: u32) -> AttemptId {
+        let (task, item) = self.name(node);
+        AttemptId { task, item, number }
+    }
+
+    /// The node that an attempt is of.
+    #[must_use]
+    pub fn node_of(&self, attempt: &AttemptId) -> Option<NodeIndex> {
+        let task = self.graph.position(attempt.task.as_str())?;
+        self.state.node(task, attempt.item.as_ref())
+    }
+
+    /// The attempts that have not ended, whether they began or not.
+    pub fn attempts_under_way(&self) -> impl Iterator<Item = AttemptId> {
+        let entries = self.state.tasks.iter().enumerate();
+        entries.filter_map(|(i, entry)| Some(self.attempt_id(i, entry.attempt.as_ref()?.number)))
+    }
+
+    /// The node and step of `attempt`, if it is the current one of its task or item.
+    pub(crate) fn step(&self, attempt: &AttemptId) -> Option<(NodeIndex, &AttemptStep)> {
+        let index = self.node_of(attempt)?;
         let current = self.state.tasks[index].attempt.as_ref()?;
-        (current.number == attempt.number).then_some(&current.step)
+        (current.number == attempt.number).then_some((index, &current.step))
+    }
+
+    /// The node of `attempt`, if it is current and its step is one of these.
+    pub(crate) fn current(
+        &self,
+        attempt: &AttemptId,
+        is: impl Fn(&AttemptStep) -> bool,
+    ) -> Option<NodeIndex> {
+        self.step(attempt).filter(|(_, step)| is(step)).map(|(index, _)| index)
     }
 
     fn attempt_ended(&mut self, attempt: AttemptId, mut report: AttemptReport) {
-        if !self.step(&attempt).is_some_and(AttemptStep::begun) {
-            return;
-        }
-        let Some(index) = self.graph.position(attempt.task.as_str()) else { return };
+        let Some(index) = self.current(&attempt, AttemptStep::begun) else { return };
         if report.class.is_none() {
             report.class = report.outcome.class_at_least();
         }
@@ -275,11 +305,11 @@ impl Scheduler {
         at_deadline && self.now + DEADLINE_SLACK < self.run_deadline()
     }
 
-    /// Records an attempt's end and what follows from it for its task.
-    fn end_attempt(&mut self, index: TaskIndex, attempt: AttemptId, report: AttemptReport) {
+    /// Records an attempt's end and what follows from it for its task or item.
+    fn end_attempt(&mut self, index: NodeIndex, attempt: AttemptId, report: AttemptReport) {
         let plan = Arc::clone(&self.plan);
-        let task = &plan.tasks[index];
-        let stopped = self.state.tasks[index].stopping;
+        let task = &plan.tasks[self.state.owner(index)];
+        let stopped = self.is_stopping(index);
         self.record(Event::AttemptEnded {
             attempt: attempt.clone(),
             report: Box::new(report.clone()),
@@ -287,9 +317,10 @@ impl Scheduler {
         if task.group.is_some() {
             self.order(Effect::Release { attempt });
         }
+        let (task, item) = (task, self.name(index).1);
         let id = task.id.clone();
         let Some(class) = report.class else {
-            return self.record(Event::TaskSucceeded { task: id });
+            return self.record(Event::TaskSucceeded { task: id, item });
         };
         let ran = report.started_at.is_some();
         match report.outcome {
@@ -297,9 +328,9 @@ impl Scheduler {
             | Outcome::Parked
                 if !(stopped || task.retry.never && ran) => {}
             Outcome::Cancelled { reason: StopReason::Cancelled | StopReason::FailFast } => {
-                self.record(Event::TaskCancelled { task: id })
+                self.record(Event::TaskCancelled { task: id, item })
             }
-            _ if stopped => self.record(Event::TaskCancelled { task: id }),
+            _ if stopped => self.record(Event::TaskCancelled { task: id, item }),
             Outcome::TimedOut { limit: TimeLimit::Run }
             | Outcome::Cancelled { reason: StopReason::RunTimeout } => {
                 let message = "stopped at the run's timeout".to_owned();
@@ -309,51 +340,61 @@ impl Scheduler {
         }
     }
 
-    fn retry_or_fail(&mut self, index: TaskIndex, report: &AttemptReport, class: FailureClass) {
+    fn retry_or_fail(&mut self, index: NodeIndex, report: &AttemptReport, class: FailureClass) {
         let entry = &self.state.tasks[index];
-        let task = self.plan.tasks[index].id.clone();
+        let (task, item) = self.name(index);
         let run = self.state.run.as_ref();
-        match retry::next(&self.plan, index, entry, report, class, run) {
+        let halted = self.is_halted(self.state.owner(index));
+        match retry::next(self.task(index), item.as_ref(), entry, report, class, run) {
+            Next::Retry(_) | Next::Feedback if halted => self.fail_with(index, report, class),
             Next::Retry(_) | Next::Feedback
                 if self.ended_by(index).is_some_and(|reason| reason != StopReason::RunTimeout) =>
             {
-                self.record(Event::TaskCancelled { task });
+                self.record(Event::TaskCancelled { task, item });
             }
             Next::Retry(delay) if self.ended_by(index).is_none() => {
                 let until = self.now + delay;
-                self.record(Event::RetryScheduled { task, until, class, feedback: false });
+                self.record(Event::RetryScheduled { task, item, until, class, feedback: false });
             }
             Next::Feedback if self.ended_by(index).is_none() => {
                 let until = self.now;
-                self.record(Event::RetryScheduled { task, until, class, feedback: true });
+                self.record(Event::RetryScheduled { task, item, until, class, feedback: true });
             }
-            _ => {
-                let message = if report.message.is_empty() {
-                    report.outcome.to_string()
-                } else {
-                    report.message.clone()
-                };
-                self.fail(index, class, message);
-            }
+            _ => self.fail_with(index, report, class),
         }
     }
 
-    /// Records that a task failed, and with `fail_fast` the end of everything else.
-    pub(crate) fn fail(&mut self, index: TaskIndex, class: FailureClass, message: String) {
+    fn fail_with(&mut self, index: NodeIndex, report: &AttemptReport, class: FailureClass) {
+        let message = if report.message.is_empty() {
+            report.outcome.to_string()
+        } else {
+            report.message.clone()
+        };
+        self.fail(index, class, message);
+    }
+
+    /// Records that a task failed, and with `fail_fast` the end of everything else; or that an
+    /// item did, and what its task says to that.
+    pub(crate) fn fail(&mut self, index: NodeIndex, class: FailureClass, message: String) {
         let plan = Arc::clone(&self.plan);
-        let task = &plan.tasks[index];
-        self.record(Event::TaskFailed { task: task.id.clone(), class, message });
+        let owner = self.state.owner(index);
+        let (id, item) = self.name(index);
+        let is_item = item.is_some();
+        self.record(Event::TaskFailed { task: id, item, class, message });
+        if is_item {
+            if self.is_halted(owner) {
+                self.halt(owner);
+            }
+            return;
+        }
+        let task = &plan.tasks[owner];
         if plan.fail_fast && !task.optional && self.state.stop.is_none() {
             self.stop_run(StopReason::FailFast, false);
         }
     }
 
     fn refused(&mut self, attempt: AttemptId, message: String) {
-        if !self.step(&attempt).is_some_and(|step| matches!(step, AttemptStep::Asked(_))) {
-            return;
-        }
-        let index =
-            self.graph.position(attempt.task.as_str()).expect("its step was found by its task");
+        let Some(index) = self.current(&attempt, AttemptStep::asks) else { return };
         let mut report = never_ran(Outcome::SpawnFailed {
             kind: "refused".to_owned(),
             message: message.clone(),

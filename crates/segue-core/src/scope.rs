@@ -1,13 +1,15 @@
 //! What expressions and templates see of a run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, json};
 
+use crate::for_each::put_item;
 use crate::plan::Value;
 use crate::state::{RunState, TaskEntry};
 use crate::{
-    AttemptReport, Plan, RunStatus, Section, StopReason, Stored, Task, TaskIndex, TaskStatus,
+    AttemptReport, NodeIndex, Plan, RunStatus, Section, StopReason, Stored, Task, TaskIndex,
+    TaskStatus,
 };
 
 /// The scope of expressions about the whole run: `params run tasks`.
@@ -35,7 +37,7 @@ pub(crate) fn run_scope_with(
     position: impl Fn(&str) -> Option<TaskIndex>,
 ) -> Value {
     json!({
-        "params": plan.params,
+        "params": params(plan, names),
         "run": {
             "id": state.run,
             "workflow": plan.workflow,
@@ -49,13 +51,25 @@ pub(crate) fn run_scope_with(
     })
 }
 
-/// The scope of a task's own expressions and templates: [`run_scope`] plus `task` and
-/// `previous` (the attempt before; `null` for the first).
+/// The parameters that are named, all of them if `params` stands alone: a list of many items
+/// is not to be copied for each.
+fn params(plan: &Plan, names: &BTreeSet<String>) -> Value {
+    if names.contains("params") {
+        return json!(plan.params);
+    }
+    let named = names.iter().filter_map(|name| name.strip_prefix("params.")?.split('.').next());
+    let given = named.filter_map(|name| Some((name.to_owned(), plan.params.get(name)?.clone())));
+    Value::Object(given.collect())
+}
+
+/// The scope of the expressions and templates of a task or item: [`run_scope`] plus `task`,
+/// `previous` (the attempt before; `null` for the first), and for an item `item`, `loop` and the
+/// name that `as` gives it.
 #[must_use]
 pub fn task_scope(
     plan: &Plan,
     state: &RunState,
-    index: TaskIndex,
+    index: NodeIndex,
     names: &BTreeSet<String>,
 ) -> Value {
     task_scope_with(plan, state, index, names, |id| plan.position(id))
@@ -65,15 +79,22 @@ pub fn task_scope(
 pub(crate) fn task_scope_with(
     plan: &Plan,
     state: &RunState,
-    index: TaskIndex,
+    index: NodeIndex,
     names: &BTreeSet<String>,
     position: impl Fn(&str) -> Option<TaskIndex>,
 ) -> Value {
     let entry = &state.tasks[index];
-    let status = status_seen_by(plan, state, index, names);
+    let owner = state.owner(index);
+    let task = &plan.tasks[owner];
+    let status = status_seen_by(plan, state, owner, names);
     let mut scope = run_scope_with(plan, state, names, status, position);
-    scope["task"] = json!({"id": plan.tasks[index].id, "attempt": entry.attempts.max(1)});
+    scope["task"] = json!({"id": task.id, "attempt": entry.attempts.max(1)});
     scope["previous"] = entry.last.as_deref().map_or(Value::Null, previous);
+    if let (Some(for_each), Some(item)) = (&task.for_each, state.item(index)) {
+        scope["task"]["item"] = json!(item.key);
+        let length = state.items_of(owner).len();
+        put_item(&mut scope, for_each, item.value.to_value(), item.position, length);
+    }
     scope
 }
 
@@ -114,16 +135,43 @@ fn tasks(
     position: impl Fn(&str) -> Option<TaskIndex>,
 ) -> Value {
     let mut named = Map::new();
-    let mut put = |index: TaskIndex| {
-        named.insert(plan.tasks[index].id.to_string(), task_value(&state.tasks[index]));
+    let mut put = |index: TaskIndex, with_items: bool| {
+        let id = plan.tasks[index].id.to_string();
+        let mut value = task_value(&state.tasks[index]);
+        if with_items && plan.tasks[index].for_each.is_some() {
+            value["items"] = items(state, index);
+        }
+        named.insert(id, value);
     };
     if names.contains("tasks") {
-        (0..plan.tasks.len()).for_each(&mut put);
-    } else {
-        let ids = names.iter().filter_map(|name| name.strip_prefix("tasks.")?.split('.').next());
-        ids.filter_map(position).for_each(&mut put);
+        (0..plan.tasks.len()).for_each(|index| put(index, true));
+        return Value::Object(named);
     }
+    let mut wanted = BTreeMap::<TaskIndex, bool>::new();
+    for name in names {
+        let mut parts = name.split('.');
+        let Some(id) = parts.next().filter(|root| *root == "tasks").and_then(|_| parts.next())
+        else {
+            continue;
+        };
+        if let Some(index) = position(id) {
+            // The items of a large task are worth their while only where they are read.
+            *wanted.entry(index).or_default() |= matches!(parts.next(), None | Some("items"));
+        }
+    }
+    wanted.into_iter().for_each(|(index, with_items)| put(index, with_items));
     Value::Object(named)
+}
+
+/// What dependents see of a task's items, in input order.
+fn items(state: &RunState, index: TaskIndex) -> Value {
+    let value = |&node: &NodeIndex| {
+        let mut value = task_value(&state.tasks[node]);
+        value["key"] = json!(state.item(node).map(|item| &item.key));
+        value["item"] = state.item(node).map_or(Value::Null, |item| item.value.to_value());
+        value
+    };
+    state.items_of(index).iter().map(value).collect()
 }
 
 /// The first task to fail, if any of `names` reaches it.

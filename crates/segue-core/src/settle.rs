@@ -11,15 +11,15 @@ use crate::state::AttemptStep;
 use crate::template::evaluate_in;
 use crate::{
     AttemptId, AttemptReport, Effect, Event, Expression, ExpressionError, Failure, FailureClass,
-    Finding, GateCheck, OnBusy, Ordered, RunStatus, Section, SkipReason, StopReason, Task,
-    TaskEntry, TaskIndex, TaskStatus, Wants, When, output_scope, truthy,
+    Finding, GateCheck, NodeIndex, OnBusy, Ordered, RunStatus, Section, SkipReason, StopReason,
+    Task, TaskEntry, TaskIndex, TaskStatus, Wants, When, output_scope, truthy,
 };
 
 /// How many ready attempts are cleared ahead of free slots.
 const CLEARED_AHEAD_MAX: usize = 32;
 
 /// What a task's needs say about it.
-enum Verdict {
+pub(crate) enum Verdict {
     Wait,
     Go,
     Skip(SkipReason),
@@ -42,11 +42,15 @@ impl Scheduler {
         self.finish_if_done();
     }
 
-    /// Looks at one task whose needs, stage, section or attempt changed.
-    fn examine(&mut self, index: TaskIndex) {
+    /// Looks at one task whose needs, stage, section, items or attempt changed.
+    fn examine(&mut self, index: NodeIndex) {
+        if self.state.item(index).is_some() {
+            return self.examine_item(index);
+        }
         let plan = Arc::clone(&self.plan);
         let task = &plan.tasks[index];
         let retries = match Role::of(task, &self.state.tasks[index]) {
+            Role::Open => return self.examine_open(index),
             Role::Idle => false,
             Role::Retry(until) if until <= self.now => true,
             _ => return,
@@ -62,26 +66,30 @@ impl Scheduler {
             return;
         }
         if task.excluded {
-            return self.skip(task, SkipReason::NotSelected);
+            return self.skip(index, SkipReason::NotSelected);
         }
         if self.state.tasks[index].attempts > 0 && !self.enters(task.section) {
-            return self.skip(task, SkipReason::SectionNotEntered);
+            return self.skip(index, SkipReason::SectionNotEntered);
         }
         match self.verdict(index, task) {
             Verdict::Wait => {}
-            Verdict::Skip(reason) => self.skip(task, reason),
-            Verdict::Block(need) => {
-                let by = self.root_of(need);
-                self.record(Event::TaskBlocked { task: task.id.clone(), by });
-            }
+            Verdict::Skip(reason) => self.skip(index, reason),
+            Verdict::Block(need) => self.block(index, need),
             Verdict::Go if task.section == Section::Main && task.stage > self.state.stage => {}
             Verdict::Go if retries => self.enqueue(index, task),
             Verdict::Go => self.admit(index, task),
         }
     }
 
-    fn skip(&mut self, task: &Task, reason: SkipReason) {
-        self.record(Event::TaskSkipped { task: task.id.clone(), reason });
+    pub(crate) fn skip(&mut self, index: NodeIndex, reason: SkipReason) {
+        let (task, item) = self.name(index);
+        self.record(Event::TaskSkipped { task, item, reason });
+    }
+
+    pub(crate) fn block(&mut self, index: NodeIndex, need: TaskIndex) {
+        let by = self.root_of(need);
+        let (task, item) = self.name(index);
+        self.record(Event::TaskBlocked { task, item, by });
     }
 
     /// The task at the root of a failed, blocked or cancelled need.
@@ -90,7 +98,7 @@ impl Scheduler {
         entry.blocked_by.clone().unwrap_or_else(|| self.plan.tasks[need].id.clone())
     }
 
-    fn verdict(&self, index: TaskIndex, task: &Task) -> Verdict {
+    pub(crate) fn verdict(&self, index: TaskIndex, task: &Task) -> Verdict {
         let status = |need: &TaskIndex| self.state.tasks[*need].status;
         let bad = |need: &TaskIndex| match status(need) {
             TaskStatus::Failed | TaskStatus::Blocked => !self.plan.tasks[*need].optional,
@@ -132,56 +140,57 @@ impl Scheduler {
         }
     }
 
-    /// A task that may start as far as its needs go: its conditions, then its group.
+    /// A task that may start as far as its needs go: its conditions, then its items or group.
     fn admit(&mut self, index: TaskIndex, task: &Task) {
         if let Some(condition) = &task.condition {
             match self.control(index, condition) {
                 Ok(value) if truthy(&value) => {}
                 Ok(_) => {
                     let expression = condition.0.clone();
-                    return self.skip(task, SkipReason::ConditionFalse { expression });
+                    return self.skip(index, SkipReason::ConditionFalse { expression });
                 }
                 Err(error) => return self.fail_to_evaluate(index, "if", condition, &error),
             }
         }
-        if let Some(condition) = task.skip_if.as_ref().filter(|_| !self.state.request.force) {
-            match self.control(index, condition) {
-                Ok(value) if truthy(&value) => {
-                    let expression = condition.0.clone();
-                    return self.skip(task, SkipReason::SkipIf { expression });
-                }
-                Ok(_) => {}
-                Err(error) => return self.fail_to_evaluate(index, "skip_if", condition, &error),
-            }
+        if let Some(for_each) = &task.for_each {
+            self.list(index, for_each);
+        } else if self.passes_skip_if(index, task) {
+            self.enqueue(index, task);
         }
-        self.enqueue(index, task);
     }
 
-    /// Puts a task in line for a slot, behind its group's queue if it has a group.
-    fn enqueue(&mut self, index: TaskIndex, task: &Task) {
+    /// Puts a task or item in line for a slot, behind its group's queue if it has a group.
+    pub(crate) fn enqueue(&mut self, index: NodeIndex, task: &Task) {
         if task.group.is_some() {
             self.ask(index);
         } else {
-            self.index.ready.insert(self.graph.key(&self.plan, index));
+            self.index.ready.insert(self.graph.key(&self.plan, &self.state, index));
         }
     }
 
-    /// Whether needs, stage and section let a task go on: a resume may close what was open.
-    pub(crate) fn unhindered(&self, index: TaskIndex) -> bool {
-        let task = &self.plan.tasks[index];
+    /// Whether needs, stage, section, batch and other items let a task or item go on: a resume
+    /// may close what was open.
+    pub(crate) fn unhindered(&self, index: NodeIndex) -> bool {
+        let owner = self.state.owner(index);
+        let task = &self.plan.tasks[owner];
+        let behind = self.state.item(index).is_some_and(|item| {
+            self.index.fans.get(&owner).is_some_and(|fan| fan.is_behind(item.position))
+        });
         let earlier = self.index.sections.range(..task.section).next();
         let stage = self.index.stages.first_key_value().map(|(stage, _)| *stage);
         let staged = task.section == Section::Main && stage.is_some();
         earlier.is_none()
             && (!staged || task.stage <= stage)
             && self.enters(task.section)
-            && matches!(self.verdict(index, task), Verdict::Go)
+            && !behind
+            && !self.is_halted(owner)
+            && matches!(self.verdict(owner, task), Verdict::Go)
     }
 
     /// Asks the arbiter for a grant for the next attempt of a task with a concurrency group.
-    fn ask(&mut self, index: TaskIndex) {
+    fn ask(&mut self, index: NodeIndex) {
         let plan = Arc::clone(&self.plan);
-        let Some(group) = &plan.tasks[index].group else { return };
+        let Some(group) = &plan.tasks[self.state.owner(index)].group else { return };
         match self.control(index, &group.key) {
             Ok(key) => {
                 let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
@@ -197,18 +206,22 @@ impl Scheduler {
         }
     }
 
-    fn scope_of(&self, index: TaskIndex, names: &BTreeSet<String>) -> Value {
+    pub(crate) fn scope_of(&self, index: NodeIndex, names: &BTreeSet<String>) -> Value {
         let position = |id: &str| self.graph.position(id);
         task_scope_with(&self.plan, &self.state, index, names, position)
     }
 
-    fn control(&self, index: TaskIndex, source: &Expression) -> Result<Value, ExpressionError> {
+    pub(crate) fn control(
+        &self,
+        index: NodeIndex,
+        source: &Expression,
+    ) -> Result<Value, ExpressionError> {
         evaluate_in(&source.0, |names| self.scope_of(index, names))
     }
 
-    fn fail_to_evaluate(
+    pub(crate) fn fail_to_evaluate(
         &mut self,
-        index: TaskIndex,
+        index: NodeIndex,
         key: &str,
         source: &Expression,
         error: &ExpressionError,
@@ -218,8 +231,8 @@ impl Scheduler {
     }
 
     /// Evaluates the score gates of an attempt that otherwise succeeded.
-    pub(crate) fn judge(&self, index: TaskIndex, report: &mut AttemptReport) {
-        for gate in &self.plan.tasks[index].gates {
+    pub(crate) fn judge(&self, index: NodeIndex, report: &mut AttemptReport) {
+        for gate in &self.task(index).gates {
             let GateCheck::Score { expression, min } = &gate.check else { continue };
             let value = evaluate_in(&expression.0, |names| {
                 output_scope(self.scope_of(index, names), report)
@@ -272,14 +285,15 @@ impl Scheduler {
         self.record(Event::SectionOpened { section: next });
         self.index.dirty.extend(self.graph.section(next));
         if !entered {
-            let plan = Arc::clone(&self.plan);
-            while let Some(index) = self.index.dirty.pop_first() {
+            for index in std::mem::take(&mut self.index.dirty) {
                 let entry = &self.state.tasks[index];
                 let begun = entry.attempt.as_ref().is_some_and(|attempt| attempt.step.begun());
                 // What an earlier engine began, when the DAG had ended the other way, goes on.
-                if !entry.status.is_final() && !begun {
+                if entry.expansion.is_some() {
+                    self.index.dirty.insert(index);
+                } else if !entry.status.is_final() && !begun {
                     self.give_up(index, StopReason::Shutdown);
-                    self.skip(&plan.tasks[index], SkipReason::SectionNotEntered);
+                    self.skip(index, SkipReason::SectionNotEntered);
                 }
             }
         }
@@ -287,7 +301,7 @@ impl Scheduler {
     }
 
     /// Whether the DAG, all of which has ended, ended in the way that a section handles.
-    fn enters(&self, section: Section) -> bool {
+    pub(crate) fn enters(&self, section: Section) -> bool {
         let cancelled = self.state.stop.is_some_and(|stop| stop.reason == StopReason::Cancelled);
         match section {
             Section::Main | Section::Finally => true,
@@ -321,7 +335,7 @@ impl Scheduler {
             return;
         }
         let ahead = self.index.ready.iter().take(CLEARED_AHEAD_MAX).map(|&(.., index)| index);
-        let uncleared = |index: &TaskIndex| {
+        let uncleared = |index: &NodeIndex| {
             let attempt = self.state.tasks[*index].attempt.as_ref();
             attempt.is_none_or(|attempt| attempt.step != AttemptStep::Cleared)
         };
@@ -332,8 +346,8 @@ impl Scheduler {
         }
     }
 
-    /// The task's attempt, cleared if it was not.
-    fn clear(&mut self, index: TaskIndex) -> AttemptId {
+    /// The attempt of a task or item, cleared if it was not.
+    fn clear(&mut self, index: NodeIndex) -> AttemptId {
         let entry = &self.state.tasks[index];
         let (number, cleared) = match &entry.attempt {
             Some(state) => (state.number, state.step == AttemptStep::Cleared),
@@ -374,9 +388,9 @@ impl Scheduler {
 
     /// Gives back every grant and every place in a queue before an interruption.
     fn give_back(&mut self) {
-        for index in 0..self.plan.tasks.len() {
+        for index in 0..self.state.tasks.len() {
             let Some(current) = &self.state.tasks[index].attempt else { continue };
-            if self.plan.tasks[index].group.is_none() {
+            if self.task(index).group.is_none() {
                 continue;
             }
             if matches!(current.step, AttemptStep::Asked(_)) {

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttemptReport, Event, FailureClass, Outcome, RunId, RunRequest, RunStatus, Section, Seq,
-    SkipReason, Stop, StopReason, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp, Usd,
+    AttemptReport, Event, Expansion, FailureClass, Items, NodeIndex, RunId, RunRequest, RunStatus,
+    Section, Seq, SkipReason, Stop, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp, Usd,
     WaitingOn, Wants,
 };
 
@@ -59,11 +59,14 @@ pub struct RunState {
     pub unverified: bool,
     /// What all ended attempts cost; `None` if none told.
     pub cost: Option<Usd>,
-    /// By [`TaskIndex`].
+    /// By [`TaskIndex`], and behind them the items by [`NodeIndex`].
     pub tasks: Vec<TaskEntry>,
+    /// The items of `for_each` tasks.
+    #[serde(default, skip_serializing_if = "Items::is_empty")]
+    pub items: Items,
 }
 
-/// How a task stands, and what is known of it.
+/// How a task or an item stands, and what is known of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskEntry {
     /// Its status.
@@ -95,6 +98,12 @@ pub struct TaskEntry {
     pub blocked_by: Option<TaskId>,
     /// A person asked for its end.
     pub stopping: bool,
+    /// The driver was asked for its items.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub listing: bool,
+    /// Its items, for a `for_each` task that has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expansion: Option<Expansion>,
 }
 
 /// An attempt that has not ended.
@@ -130,6 +139,10 @@ impl AttemptStep {
     pub const fn begun(&self) -> bool {
         matches!(self, Self::Dispatched(_) | Self::Doubtful)
     }
+
+    pub(crate) const fn asks(&self) -> bool {
+        matches!(self, Self::Asked(_))
+    }
 }
 
 /// An event that cannot follow on those before it.
@@ -157,17 +170,27 @@ impl TaskEntry {
             skipped: None,
             blocked_by: None,
             stopping: false,
+            listing: false,
+            expansion: None,
         }
     }
 
     /// Starts over with a fresh allowance; attempt numbers go on.
-    fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         let (attempts, last) = (self.attempts, self.last.take());
-        let first_started_at = self.first_started_at;
-        *self = Self { attempts, last, first_started_at, ..Self::new() };
+        let (first_started_at, expansion) = (self.first_started_at, self.expansion.take());
+        *self = Self { attempts, last, first_started_at, expansion, ..Self::new() };
+    }
+
+    /// Its items are there and may begin.
+    pub(crate) fn open_items(&mut self, at: Timestamp) {
+        self.status = TaskStatus::Running;
+        self.started_at.get_or_insert(at);
+        self.first_started_at.get_or_insert(at);
     }
 
     fn end(&mut self, status: TaskStatus, at: Timestamp) {
+        self.listing = false;
         self.status = status;
         self.waiting = None;
         self.ended_at = Some(at);
@@ -195,6 +218,7 @@ impl RunState {
             unverified: false,
             cost: None,
             tasks: vec![TaskEntry::new(); tasks],
+            items: Items::default(),
         }
     }
 
@@ -207,17 +231,17 @@ impl RunState {
         }
     }
 
-    /// Takes in one event. `index` is the place of the task it is about ([`task_of`]);
-    /// `position` gives a task's place by its id.
+    /// Takes in one event. `index` is the node that it is about; `position` gives a task's place
+    /// by its id.
     pub(crate) fn apply(
         &mut self,
         seq: Seq,
         at: Timestamp,
         event: &Event,
-        index: Option<TaskIndex>,
+        index: Option<NodeIndex>,
         position: impl Fn(&TaskId) -> Option<TaskIndex>,
     ) -> Result<(), Illegal> {
-        let illegal = |why| Illegal { event: kind(event), why };
+        let illegal = |why| Illegal { event: event.kind(), why };
         if seq != self.last_seq + 1 {
             return Err(illegal("its number does not follow on the last"));
         }
@@ -231,11 +255,13 @@ impl RunState {
             (_, Phase::Running) => {}
             (_, _) => return Err(illegal("the run is not under way")),
         }
-        match task_of(event) {
+        match event.task() {
             None => self.apply_to_run(at, event, &position).map_err(illegal)?,
             Some(_) => {
-                let index = index.ok_or_else(|| illegal("the plan has no such task"))?;
+                let index = index.ok_or_else(|| illegal("the plan has no such task or item"))?;
+                let before = self.tasks[index].status;
                 self.apply_to_task(seq, at, event, index).map_err(illegal)?;
+                self.moved(index, before);
             }
         }
         self.last_seq = seq;
@@ -259,7 +285,7 @@ impl RunState {
                 self.clock_from = at;
                 self.phase = Phase::Running;
             }
-            Event::RunResumed { reset, request, slots, digest, .. } => {
+            Event::RunResumed { reset, items, request, slots, digest, .. } => {
                 self.request = request.clone();
                 self.digest.clone_from(digest);
                 self.slots = (*slots).max(1);
@@ -275,8 +301,15 @@ impl RunState {
                     }
                     entry.reset();
                 }
+                for reset in items {
+                    let task = position(&reset.task).ok_or("the plan has no such task")?;
+                    self.reset_items(at, task, reset)?;
+                }
                 for entry in &mut self.tasks {
                     entry.stopping = false;
+                    if std::mem::take(&mut entry.listing) {
+                        entry.status = TaskStatus::Pending;
+                    }
                     if let Some(attempt) = &mut entry.attempt
                         && matches!(attempt.step, AttemptStep::Cleared | AttemptStep::Dispatched(_))
                     {
@@ -302,56 +335,19 @@ impl RunState {
         seq: Seq,
         at: Timestamp,
         event: &Event,
-        index: TaskIndex,
+        index: NodeIndex,
     ) -> Result<(), &'static str> {
+        if let Event::ItemsExpanded { items, .. } = event {
+            return self.expand(at, index, items);
+        }
+        if event.ends_task() && !self.items_have_ended(index) {
+            return Err("its items have not ended");
+        }
         let entry = &mut self.tasks[index];
         if entry.status.is_final() && !matches!(event, Event::StopRequested { .. }) {
             return Err("the task has ended");
         }
         match event {
-            Event::GrantAsked { attempt, wants } => {
-                entry.begin(attempt.number, AttemptStep::Asked(wants.clone()))?;
-                entry.status = TaskStatus::Waiting;
-                entry.waiting = Some((wants.waiting_on(), None));
-            }
-            Event::Granted { attempt } => {
-                let state = entry.current(attempt.number)?;
-                if !matches!(state.step, AttemptStep::Asked(_)) {
-                    return Err("the attempt has not asked");
-                }
-                state.step = AttemptStep::Granted;
-            }
-            Event::AttemptCleared { attempt } => {
-                if entry.attempt.is_none() {
-                    entry.begin(attempt.number, AttemptStep::Granted)?;
-                }
-                let state = entry.current(attempt.number)?;
-                if state.step != AttemptStep::Granted {
-                    return Err("the attempt was cleared before");
-                }
-                state.step = AttemptStep::Cleared;
-                state.seq = seq;
-                entry.status = TaskStatus::Queued;
-                entry.waiting = None;
-            }
-            Event::AttemptDispatched { attempt } => {
-                let state = entry.current(attempt.number)?;
-                if !matches!(state.step, AttemptStep::Cleared | AttemptStep::Doubtful) {
-                    return Err("the attempt is not cleared");
-                }
-                state.step = AttemptStep::Dispatched(at);
-                entry.status = TaskStatus::Running;
-                entry.started_at.get_or_insert(at);
-                entry.first_started_at.get_or_insert(at);
-            }
-            Event::AttemptRecalled { attempt } => {
-                let state = entry.current(attempt.number)?;
-                if !state.step.begun() {
-                    return Err("the attempt has not been dispatched");
-                }
-                state.step = AttemptStep::Cleared;
-                entry.status = TaskStatus::Queued;
-            }
             Event::AttemptEnded { attempt, report } => {
                 entry.current(attempt.number)?;
                 entry.end_attempt(at, report);
@@ -368,14 +364,77 @@ impl RunState {
                     entry.tries = entry.tries.saturating_sub(1);
                 }
             }
+            Event::ItemsAsked { .. } => {
+                if entry.expansion.is_some() || entry.attempt.is_some() {
+                    return Err("the task has items or an attempt");
+                }
+                entry.status = TaskStatus::Running;
+                entry.listing = true;
+            }
             Event::StopRequested { .. } => entry.stopping = true,
-            _ => return entry.conclude(at, event),
+            _ if event.ends_task() => return entry.conclude(at, event),
+            _ => return entry.begin_attempt(seq, at, event),
         }
         Ok(())
     }
 }
 
 impl TaskEntry {
+    fn begin_attempt(
+        &mut self,
+        seq: Seq,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<(), &'static str> {
+        match event {
+            Event::GrantAsked { attempt, wants } => {
+                self.begin(attempt.number, AttemptStep::Asked(wants.clone()))?;
+                self.status = TaskStatus::Waiting;
+                self.waiting = Some((wants.waiting_on(), None));
+            }
+            Event::Granted { attempt } => {
+                let state = self.current(attempt.number)?;
+                if !matches!(state.step, AttemptStep::Asked(_)) {
+                    return Err("the attempt has not asked");
+                }
+                state.step = AttemptStep::Granted;
+            }
+            Event::AttemptCleared { attempt } => {
+                if self.attempt.is_none() {
+                    self.begin(attempt.number, AttemptStep::Granted)?;
+                }
+                let state = self.current(attempt.number)?;
+                if state.step != AttemptStep::Granted {
+                    return Err("the attempt was cleared before");
+                }
+                state.step = AttemptStep::Cleared;
+                state.seq = seq;
+                self.status = TaskStatus::Queued;
+                self.waiting = None;
+            }
+            Event::AttemptDispatched { attempt } => {
+                let state = self.current(attempt.number)?;
+                if !matches!(state.step, AttemptStep::Cleared | AttemptStep::Doubtful) {
+                    return Err("the attempt is not cleared");
+                }
+                state.step = AttemptStep::Dispatched(at);
+                self.status = TaskStatus::Running;
+                self.started_at.get_or_insert(at);
+                self.first_started_at.get_or_insert(at);
+            }
+            Event::AttemptRecalled { attempt } => {
+                let state = self.current(attempt.number)?;
+                if !state.step.begun() {
+                    return Err("the attempt has not been dispatched");
+                }
+                state.step = AttemptStep::Cleared;
+                self.status = TaskStatus::Queued;
+            }
+            _ => return Err("it is no event of a task"),
+        }
+        Ok(())
+    }
+
     fn begin(&mut self, number: u32, step: AttemptStep) -> Result<(), &'static str> {
         if self.attempt.is_some() {
             return Err("another attempt has not ended");
@@ -403,7 +462,7 @@ impl TaskEntry {
         self.attempt = None;
         self.status = TaskStatus::Pending;
         self.waiting = None;
-        if uses_a_try(&report.outcome) {
+        if report.outcome.uses_a_try() {
             self.tries += 1;
         }
         self.last = Some(Box::new(report.clone()));
@@ -432,44 +491,4 @@ impl TaskEntry {
         }
         Ok(())
     }
-}
-
-/// Whether an attempt that ended so counts against the allowance of tries.
-pub(crate) const fn uses_a_try(outcome: &Outcome) -> bool {
-    !matches!(
-        outcome,
-        Outcome::Parked
-            | Outcome::Cancelled { reason: StopReason::Shutdown | StopReason::DiskFull }
-    )
-}
-
-/// The task an event is about.
-pub(crate) fn task_of(event: &Event) -> Option<&TaskId> {
-    match event {
-        Event::GrantAsked { attempt, .. }
-        | Event::Granted { attempt }
-        | Event::AttemptCleared { attempt }
-        | Event::AttemptDispatched { attempt }
-        | Event::AttemptRecalled { attempt }
-        | Event::AttemptEnded { attempt, .. } => Some(&attempt.task),
-        Event::RetryScheduled { task, .. }
-        | Event::TaskSucceeded { task }
-        | Event::TaskFailed { task, .. }
-        | Event::TaskSkipped { task, .. }
-        | Event::TaskBlocked { task, .. }
-        | Event::TaskCancelled { task } => Some(task),
-        Event::StopRequested { task, .. } => task.as_ref(),
-        Event::RunStarted { .. }
-        | Event::RunResumed { .. }
-        | Event::SlotsChanged { .. }
-        | Event::StageOpened { .. }
-        | Event::SectionOpened { .. }
-        | Event::RunEnded { .. } => None,
-    }
-}
-
-/// An event's `type`, for messages.
-fn kind(event: &Event) -> String {
-    let value = serde_json::to_value(event).unwrap_or_default();
-    value["type"].as_str().unwrap_or("event").to_owned()
 }

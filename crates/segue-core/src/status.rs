@@ -241,6 +241,14 @@ impl Outcome {
             Self::OutputLimit => FailureClass::Output,
         })
     }
+
+    /// Whether an attempt that ended so counts against the allowance of tries.
+    pub(crate) const fn uses_a_try(&self) -> bool {
+        !matches!(
+            self,
+            Self::Parked | Self::Cancelled { reason: StopReason::Shutdown | StopReason::DiskFull }
+        )
+    }
 }
 
 impl fmt::Display for Outcome {

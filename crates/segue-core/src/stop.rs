@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::Role;
 use crate::scheduler::{Scheduler, never_ran};
 use crate::state::AttemptStep;
-use crate::{Effect, Event, Outcome, Section, StopReason, TaskIndex};
+use crate::{Effect, Event, NodeIndex, Outcome, Section, StopReason, TaskIndex};
 
 /// A request to end the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +56,14 @@ impl Scheduler {
         self.record(Event::StopRequested { task: None, reason, at_once });
         let Some(stop) = self.state.stop else { return };
         let plan = Arc::clone(&self.plan);
-        for (index, task) in plan.tasks.iter().enumerate() {
+        for index in 0..self.state.tasks.len() {
+            let task = &plan.tasks[self.state.owner(index)];
             let entry = &self.state.tasks[index];
-            if !stop.blocks(task.section) || entry.status.is_final() {
+            // A task with items ends with them.
+            if !stop.blocks(task.section)
+                || matches!(Role::of(task, entry), Role::Final | Role::Open)
+                || !self.state.is_listed(index)
+            {
                 continue;
             }
             match entry.attempt.as_ref().map(|attempt| (attempt.number, &attempt.step)) {
@@ -79,7 +85,11 @@ impl Scheduler {
         }
         let id = self.plan.tasks[index].id.clone();
         let number = entry.attempt.as_ref().map(|attempt| (attempt.number, attempt.step.clone()));
+        let open = entry.expansion.is_some();
         self.record(Event::StopRequested { task: Some(id), reason, at_once });
+        if open {
+            return self.stop_items(index, reason, at_once);
+        }
         match number {
             Some((number, AttemptStep::Dispatched(_))) => {
                 let attempt = self.attempt_id(index, number);
@@ -90,36 +100,41 @@ impl Scheduler {
         }
     }
 
-    /// Cancels a task none of whose attempts runs.
-    pub(crate) fn cancel_idle(&mut self, index: TaskIndex, reason: StopReason) {
+    /// Cancels a task or item none of whose attempts runs.
+    pub(crate) fn cancel_idle(&mut self, index: NodeIndex, reason: StopReason) {
         self.give_up(index, reason);
-        let task = self.plan.tasks[index].id.clone();
-        self.record(Event::TaskCancelled { task });
+        let (task, item) = self.name(index);
+        self.record(Event::TaskCancelled { task, item });
     }
 
-    /// Ends a task's attempt that never ran, if it has one, and returns its grant.
-    pub(crate) fn give_up(&mut self, index: TaskIndex, reason: StopReason) {
+    /// Ends an attempt that never ran, if there is one, and returns its grant.
+    pub(crate) fn give_up(&mut self, index: NodeIndex, reason: StopReason) {
         let Some(current) = &self.state.tasks[index].attempt else { return };
         let attempt = self.attempt_id(index, current.number);
         let report = Box::new(never_ran(Outcome::Cancelled { reason }));
         self.record(Event::AttemptEnded { attempt: attempt.clone(), report });
-        if self.plan.tasks[index].group.is_some() {
+        if self.task(index).group.is_some() {
             self.order(Effect::Release { attempt });
         }
     }
 
-    /// Why a task must not go on, and whether at once: it was asked to end, or the run was.
-    pub(crate) fn stop_asked(&self, index: TaskIndex) -> Option<(StopReason, bool)> {
-        if self.state.tasks[index].stopping {
+    /// Why a task or item must not go on, and whether at once: it was asked to end, or the run was.
+    pub(crate) fn stop_asked(&self, index: NodeIndex) -> Option<(StopReason, bool)> {
+        if self.is_stopping(index) {
             return Some((StopReason::Cancelled, false));
         }
-        let section = self.plan.tasks[index].section;
+        let section = self.task(index).section;
         let stop = self.state.stop.filter(|stop| stop.blocks(section))?;
         Some((stop.reason, stop.at_once))
     }
 
+    /// Whether a person asked for the end of a task, or of the task of an item.
+    pub(crate) fn is_stopping(&self, index: NodeIndex) -> bool {
+        self.state.tasks[self.state.owner(index)].stopping
+    }
+
     /// As [`Scheduler::stop_asked`], but only if the task does not go on after a resume either.
-    pub(crate) fn ended_by(&self, index: TaskIndex) -> Option<StopReason> {
+    pub(crate) fn ended_by(&self, index: NodeIndex) -> Option<StopReason> {
         let (reason, _) = self.stop_asked(index)?;
         let interrupts = matches!(reason, StopReason::Shutdown | StopReason::DiskFull);
         (!interrupts).then_some(reason)

@@ -110,21 +110,44 @@ pub(crate) fn evaluate_in<S: Borrow<Value>>(
     source: &str,
     scope: impl FnOnce(&BTreeSet<String>) -> S,
 ) -> Result<Value, ExpressionError> {
-    let expression = environment()
-        .compile_expression_owned(source.to_owned())
-        .map_err(|error| ExpressionError::new(&error, source))?;
-    let names = expression.undeclared_variables(true).into_iter().collect();
-    let scope = scope(&names);
-    let value = expression
-        .eval(minijinja::Value::from(Serde(scope.borrow())))
-        .map_err(|error| ExpressionError::new(&error, source))?;
-    if value.is_undefined() {
-        return Err(ExpressionError { message: format!("`{source}` is undefined"), range: None });
+    let compiled = Compiled::new(source)?;
+    compiled.eval(scope(&compiled.names()).borrow())
+}
+
+/// An expression that is evaluated more than once.
+pub(crate) struct Compiled<'a> {
+    source: &'a str,
+    expression: minijinja::Expression<'static, 'static>,
+}
+
+impl<'a> Compiled<'a> {
+    pub(crate) fn new(source: &'a str) -> Result<Self, ExpressionError> {
+        let expression = environment()
+            .compile_expression_owned(source.to_owned())
+            .map_err(|error| ExpressionError::new(&error, source))?;
+        Ok(Self { source, expression })
     }
-    serde_json::to_value(&value).map_err(|error| ExpressionError {
-        message: format!("`{source}` has no value that JSON can hold: {error}"),
-        range: None,
-    })
+
+    /// The variables it needs, as dotted paths.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        self.expression.undeclared_variables(true).into_iter().collect()
+    }
+
+    pub(crate) fn eval(&self, scope: &Value) -> Result<Value, ExpressionError> {
+        let source = self.source;
+        let value = self
+            .expression
+            .eval(minijinja::Value::from(Serde(scope)))
+            .map_err(|error| ExpressionError::new(&error, source))?;
+        if value.is_undefined() {
+            let message = format!("`{source}` is undefined");
+            return Err(ExpressionError { message, range: None });
+        }
+        serde_json::to_value(&value).map_err(|error| ExpressionError {
+            message: format!("`{source}` has no value that JSON can hold: {error}"),
+            range: None,
+        })
+    }
 }
 
 /// Renders a template.

@@ -9,10 +9,10 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::index::Graph;
 use crate::plan::Value;
-use crate::state::{AttemptStep, RunState, TaskEntry, task_of};
+use crate::state::{AttemptStep, RunState, TaskEntry};
 use crate::{
-    AttemptReport, CorruptJournal, Event, Failure, Hardware, Plan, Recorded, RunStatus, Task,
-    TaskIndex, TaskStatus, Timestamp, Usd,
+    AttemptId, AttemptReport, CorruptJournal, Event, Failure, Hardware, Item, ItemKey, NodeIndex,
+    Plan, Recorded, RunStatus, Task, TaskIndex, TaskStatus, Timestamp, Usd,
 };
 
 /// The view of one run.
@@ -49,11 +49,13 @@ pub struct AttemptView {
     pub ended_at: Option<Timestamp>,
 }
 
-/// A task with its entry and attempts.
+/// A task, or one item of a task, with its entry and attempts.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskView<'a> {
-    /// Its place in the plan.
+    /// The task's place in the plan.
     pub index: TaskIndex,
+    /// The item; `None` for the task itself.
+    pub item: Option<&'a Item>,
     /// The plan's word on it.
     pub task: &'a Task,
     /// How it stands.
@@ -67,9 +69,9 @@ pub struct TaskView<'a> {
 pub struct Metrics {
     /// By status, in the order of the glossary.
     pub counts: Vec<(TaskStatus, usize)>,
-    /// All tasks.
+    /// All tasks; those with items count as one.
     pub total: usize,
-    /// Attempts after the first, over all tasks.
+    /// Attempts after the first, over all tasks and items.
     pub retries: usize,
 }
 
@@ -111,14 +113,15 @@ impl RunView {
     /// If it does not follow on those before it.
     pub fn apply(&mut self, recorded: &Recorded) -> Result<(), CorruptJournal> {
         let Recorded { seq, at, event } = recorded;
-        let index = task_of(event).and_then(|id| self.graph.position(id.as_str()));
+        let index = self.graph.node(&self.state, event);
         let before = index.map(|i| self.state.tasks[i].status);
         self.state
             .apply(*seq, *at, event, index, |id| self.graph.position(id.as_str()))
             .map_err(|illegal| CorruptJournal { seq: *seq, reason: illegal.to_string() })?;
         if let (Some(i), Some(before)) = (index, before) {
             let after = self.state.tasks[i].status;
-            if before != after {
+            self.attempts.resize_with(self.state.tasks.len(), Vec::new);
+            if before != after && i < self.plan.tasks.len() {
                 *self.counts.entry(before).or_default() -= 1;
                 *self.counts.entry(after).or_default() += 1;
             }
@@ -172,7 +175,7 @@ impl RunView {
             Event::RunStarted { hardware, .. } => self.hardware = hardware.clone(),
             Event::RunResumed { .. } => {
                 self.counts.clear();
-                for entry in &self.state.tasks {
+                for entry in &self.state.tasks[..self.plan.tasks.len()] {
                     *self.counts.entry(entry.status).or_default() += 1;
                 }
                 self.outputs.clear();
@@ -224,7 +227,36 @@ impl RunView {
             task: &self.plan.tasks[index],
             entry: &self.state.tasks[index],
             attempts: &self.attempts[index],
+            item: None,
         }
+    }
+
+    /// The present items of a task, in input order; none unless it has been listed.
+    ///
+    /// # Panics
+    /// If the plan has no such place.
+    pub fn items(&self, index: TaskIndex) -> impl ExactSizeIterator<Item = TaskView<'_>> {
+        self.state.items_of(index).iter().map(|&node| self.item(node))
+    }
+
+    /// One item of a task by its key, also one that is not listed any more.
+    #[must_use]
+    pub fn item_of(&self, index: TaskIndex, key: &ItemKey) -> Option<TaskView<'_>> {
+        self.state.node(index, Some(key)).map(|node| self.item(node))
+    }
+
+    fn item(&self, node: NodeIndex) -> TaskView<'_> {
+        TaskView {
+            entry: &self.state.tasks[node],
+            attempts: &self.attempts[node],
+            item: self.state.item(node),
+            ..self.task(self.state.owner(node))
+        }
+    }
+
+    /// Every task with an attempt or none, and every listed item: what may have attempts.
+    pub fn nodes(&self) -> impl Iterator<Item = TaskView<'_>> {
+        self.tasks().flat_map(|task| std::iter::once(task).chain(self.items(task.index)))
     }
 
     /// The counters; they always add up.
@@ -257,6 +289,19 @@ impl RunView {
 }
 
 impl TaskView<'_> {
+    /// What people call it in one line: `task`, or `task[key]` for an item.
+    #[must_use]
+    pub fn label(&self) -> String {
+        crate::label(&self.task.id, self.item.map(|item| &item.key))
+    }
+
+    /// The id of its attempt with this number.
+    #[must_use]
+    pub fn attempt_id(&self, number: u32) -> AttemptId {
+        let item = self.item.map(|item| item.key.clone());
+        AttemptId { task: self.task.id.clone(), item, number }
+    }
+
     /// When its running attempt got its slot.
     #[must_use]
     pub fn running_since(&self) -> Option<Timestamp> {

@@ -33,6 +33,8 @@ pub enum Unbounded {
     NoTimeout,
     /// It waits for other runs that hold its concurrency group.
     WaitsForGroup,
+    /// How many items it has is known in the run.
+    Items,
 }
 
 impl Unbounded {
@@ -41,16 +43,20 @@ impl Unbounded {
     pub const fn words(self) -> &'static str {
         match self {
             Self::NoTimeout => "has no timeout",
+            Self::Items => "has as many items as the run finds",
             Self::WaitsForGroup => "waits for other runs of its concurrency group",
         }
     }
 }
 
-/// A task's worst case: its work in slots, and its waits between tries.
+/// A task's worst case: its work in slots, and its waits between tries; of all its items one
+/// after the other, if it has items, since at least one of them moves on whenever a slot is free.
 #[derive(Clone, Copy, Debug, Default)]
 struct Worst {
     work: Millis,
     waits: Millis,
+    /// How many attempts of it may run at once.
+    width: usize,
 }
 
 impl WorstCase {
@@ -114,7 +120,13 @@ fn worst_of(task: &Task) -> Result<Worst, Unbounded> {
         false => u64::from(task.retry.attempts) + u64::from(rounds.unwrap_or(0)),
     };
     let waits = task.retry.delays().fold(0, |sum: u64, delay| sum.saturating_add(delay.0));
-    Ok(Worst { work: Millis(once.saturating_mul(tries)), waits: Millis(waits) })
+    let width = match &task.for_each {
+        None => 1,
+        Some(for_each) => for_each.count().ok_or(Unbounded::Items)?,
+    };
+    let items = u64::try_from(width).unwrap_or(u64::MAX);
+    let work = Millis(once.saturating_mul(tries).saturating_mul(items));
+    Ok(Worst { work, waits: Millis(waits.saturating_mul(items)), width })
 }
 
 /// The bound over all sections but `not`.
@@ -128,7 +140,7 @@ fn bound(
     let entered = |index: TaskIndex| plan.tasks[index].section != not;
     let chain = |share: &dyn Fn(u64) -> u64| {
         let took = |index: TaskIndex| {
-            let Worst { work, waits } = worst[index];
+            let Worst { work, waits, .. } = worst[index];
             entered(index).then(|| Millis(share(work.0).saturating_add(waits.0)))
         };
         rehearsal.perform(usize::MAX, &took).span
@@ -136,7 +148,7 @@ fn bound(
     let running = (0..worst.len()).filter(|&i| entered(i) && !rehearsal.is_left_out(i));
     let (mut count, mut work) = (0_usize, 0_u64);
     for index in running {
-        count += 1;
+        count = count.saturating_add(worst[index].width);
         work = work.saturating_add(worst[index].work.0);
     }
     if usize::try_from(slots).is_ok_and(|slots| slots >= count) {

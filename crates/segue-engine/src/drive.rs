@@ -22,7 +22,7 @@ use std::sync::Arc;
 use segue_attempt::{AttemptOrder, Reattached, RunContext, Runner, names_needed};
 use segue_core::{
     AttemptId, AttemptReport, Effect, FailureClass, Input, Ordered, Outcome, Output, Recorded,
-    RunStatus, RunView, Scheduler, Seq, StopReason, Teardown, task_scope,
+    RunStatus, RunView, Scheduler, Seq, StopReason, TaskId, Teardown, task_scope,
 };
 use segue_journal::{Statistician, Summarizer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -314,6 +314,7 @@ impl<'a> Driver<'a> {
                 let priority = task.map_or(0, |task| task.priority);
                 self.spans.wish(Wish::Ask { attempt, wants, priority });
             }
+            Effect::Expand { task } => self.list(task),
             Effect::Release { attempt } => self.spans.wish(Wish::Release { attempt }),
             Effect::FinishRun => self.finished = true,
         }
@@ -350,6 +351,15 @@ impl<'a> Driver<'a> {
         });
     }
 
+    fn list(&self, task: TaskId) {
+        let Some((index, sources)) = self.session.scheduler.list_sources(&task) else { return };
+        let (runner, inputs) = (self.runner.clone(), self.inputs.clone());
+        tokio::task::spawn_local(async move {
+            let items = runner.list(index, sources).await;
+            let _ = inputs.send(Input::Expanded { task, items });
+        });
+    }
+
     fn send(&self, input: Input) {
         // The receiver lives as long as this driver.
         let _ = self.inputs.send(input);
@@ -357,11 +367,12 @@ impl<'a> Driver<'a> {
 
     fn order(&mut self, attempt: AttemptId, number: Seq) -> Option<AttemptOrder> {
         let scheduler: &Scheduler = &self.session.scheduler;
-        let index = scheduler.position(&attempt.task)?;
+        let node = scheduler.node_of(&attempt)?;
         let (plan, state) = (scheduler.plan(), scheduler.state());
+        let index = state.owner(node);
         let names = names_needed(&plan.tasks[index]);
-        let scope = task_scope(plan, state, index, &names);
-        let task_started_at = state.tasks[index].first_started_at.unwrap_or(state.last_at);
+        let scope = task_scope(plan, state, node, &names);
+        let task_started_at = state.tasks[node].first_started_at.unwrap_or(state.last_at);
         // Keepers and files go by the wall clock. Set forward meanwhile, it makes nothing old.
         let task_started_at = task_started_at.min(self.clock.on_the_wall(task_started_at));
         let run_deadline = self.clock.on_the_wall(scheduler.run_deadline());
@@ -371,18 +382,8 @@ impl<'a> Driver<'a> {
 
     /// Gives back what attempts of earlier engines held and no longer need.
     fn release_stale(&mut self) {
-        let kept = self.current().collect();
+        let kept = self.session.scheduler.attempts_under_way().collect();
         self.spans.wish(Wish::ReleaseAllBut { kept });
-    }
-
-    /// The attempts that have not ended, whether they began or not.
-    fn current(&self) -> impl Iterator<Item = AttemptId> {
-        let tasks = &self.session.scheduler.plan().tasks;
-        let entries = &self.session.scheduler.state().tasks;
-        tasks.iter().zip(entries).filter_map(|(task, entry)| {
-            let number = entry.attempt.as_ref()?.number;
-            Some(AttemptId { task: task.id.clone(), item: None, number })
-        })
     }
 
     fn record_summary(&mut self) {
@@ -425,7 +426,7 @@ impl<'a> Driver<'a> {
 
     /// The attempts that were ordered to start, or looked for, and have not ended.
     fn running(&self) -> BTreeMap<AttemptId, Seq> {
-        let running = self.current().filter_map(|id| {
+        let running = self.session.scheduler.attempts_under_way().filter_map(|id| {
             let seq = *self.numbers.get(&id)?;
             Some((id, seq))
         });

@@ -106,7 +106,10 @@ fn engine(root: &Path, number: u64, commits: u64, pace: Duration) {
     for seq in 2..commits + 2 {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let begun = Instant::now();
-        commit(recorded(seq, Event::TaskSucceeded { task: TaskId::parse("task-0001").unwrap() }));
+        commit(recorded(
+            seq,
+            Event::TaskSucceeded { task: TaskId::parse("task-0001").unwrap(), item: None },
+        ));
         micros.push(begun.elapsed().as_secs_f64() * 1e6);
         due = begun + pace;
     }

@@ -79,7 +79,7 @@ fn record(run: &RunId, seq: Seq) -> Recorded {
             report.ended_at = Some(at);
             Event::AttemptEnded { attempt, report: Box::new(report) }
         }
-        _ => Event::TaskSucceeded { task },
+        _ => Event::TaskSucceeded { task, item: None },
     };
     Recorded { seq, at, event }
 }

@@ -174,7 +174,8 @@ impl Statistician {
             Event::RetryScheduled { task, .. } => {
                 so_far.tasks.entry(task.clone()).or_default().retries += 1;
             }
-            Event::TaskSkipped { task, reason } if so_far.passes_over(task, reason) => {}
+            Event::TaskSkipped { task, item: None, reason } if so_far.passes_over(task, reason) => {
+            }
             event => {
                 let Some((id, status)) = ended_task(event) else { return };
                 let task = so_far.tasks.entry(id.clone()).or_default();

@@ -155,14 +155,14 @@ impl Summarizer {
     }
 }
 
-/// The task that an event ended, and how.
+/// The task that an event ended, and how; the end of an item ends no task.
 pub(crate) fn ended_task(event: &Event) -> Option<(&TaskId, TaskStatus)> {
     Some(match event {
-        Event::TaskSucceeded { task } => (task, TaskStatus::Succeeded),
-        Event::TaskFailed { task, .. } => (task, TaskStatus::Failed),
-        Event::TaskSkipped { task, .. } => (task, TaskStatus::Skipped),
-        Event::TaskBlocked { task, .. } => (task, TaskStatus::Blocked),
-        Event::TaskCancelled { task } => (task, TaskStatus::Cancelled),
+        Event::TaskSucceeded { task, item: None } => (task, TaskStatus::Succeeded),
+        Event::TaskFailed { task, item: None, .. } => (task, TaskStatus::Failed),
+        Event::TaskSkipped { task, item: None, .. } => (task, TaskStatus::Skipped),
+        Event::TaskBlocked { task, item: None, .. } => (task, TaskStatus::Blocked),
+        Event::TaskCancelled { task, item: None } => (task, TaskStatus::Cancelled),
         _ => return None,
     })
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptId, Event, Plan, Recorded, RunStatus, Section, StopReason, TaskId, TaskIndex,
-    TaskStatus, When,
+    AttemptId, Event, ForEach, ItemKey, ItemsReset, ListedItem, OnItemFailure, Plan, Recorded,
+    RunStatus, Section, StopReason, Stored, TaskId, TaskIndex, TaskStatus, When,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,11 @@ struct Line {
 pub(crate) struct Auditor {
     plan: Arc<Plan>,
     places: BTreeMap<TaskId, TaskIndex>,
-    lines: Vec<Line>,
+    /// By task and item; a task's own is there from the start.
+    lines: BTreeMap<(TaskIndex, Option<ItemKey>), Line>,
+    /// The present items of tasks that have some, in input order.
+    listed: BTreeMap<TaskIndex, Vec<ItemKey>>,
+    values: BTreeMap<(TaskIndex, ItemKey), Stored>,
     slots: usize,
     section: Section,
     stop: Option<(StopReason, bool, Section)>,
@@ -45,7 +49,9 @@ impl Auditor {
         Self {
             plan: Arc::clone(plan),
             places,
-            lines: vec![Line::default(); plan.tasks.len()],
+            lines: (0..plan.tasks.len()).map(|i| ((i, None), Line::default())).collect(),
+            listed: BTreeMap::new(),
+            values: BTreeMap::new(),
             slots: 0,
             section: Section::Main,
             stop: None,
@@ -56,23 +62,42 @@ impl Auditor {
     }
 
     pub(crate) fn status(&self, task: TaskIndex) -> Option<TaskStatus> {
-        self.lines[task].ended
+        self.lines[&(task, None)].ended
+    }
+
+    /// How a task or item has ended.
+    pub(crate) fn status_of(&self, task: TaskIndex, item: Option<&ItemKey>) -> Option<TaskStatus> {
+        self.lines.get(&(task, item.cloned()))?.ended
     }
 
     /// Whether every task of the DAG has ended.
     pub(crate) fn main_ended(&self) -> bool {
-        let mut tasks = self.plan.tasks.iter().zip(&self.lines);
-        tasks.all(|(task, line)| task.section != Section::Main || line.ended.is_some())
+        self.tasks().all(|(task, line)| task.section != Section::Main || line.ended.is_some())
     }
 
-    /// The greatest attempt number of a task.
-    pub(crate) fn attempts(&self, task: TaskIndex) -> u32 {
-        self.lines[task].attempts
+    /// The greatest attempt number of a task or item.
+    pub(crate) fn attempts(&self, task: TaskIndex, item: Option<&ItemKey>) -> u32 {
+        self.lines[&(task, item.cloned())].attempts
     }
 
-    fn line(&mut self, task: &TaskId) -> &mut Line {
-        let line = &mut self.lines[self.places[task]];
-        assert_eq!(line.ended, None, "`{task}` goes on after its end");
+    fn tasks(&self) -> impl Iterator<Item = (&segue_core::Task, &Line)> {
+        self.plan.tasks.iter().enumerate().map(|(i, task)| (task, &self.lines[&(i, None)]))
+    }
+
+    /// The present items of a task.
+    fn items(&self, task: TaskIndex) -> impl Iterator<Item = &Line> {
+        let keys = self.listed.get(&task).into_iter().flatten();
+        keys.map(move |key| &self.lines[&(task, Some(key.clone()))])
+    }
+
+    fn line(&mut self, task: &TaskId, item: Option<&ItemKey>) -> &mut Line {
+        let place = self.places[task];
+        if let Some(item) = item {
+            let listed = self.listed.get(&place).is_some_and(|keys| keys.contains(item));
+            assert!(listed, "`{task}` has no item `{item}`");
+        }
+        let line = self.lines.get_mut(&(place, item.cloned())).expect("it is there");
+        assert_eq!(line.ended, None, "`{task}` {item:?} goes on after its end");
         line
     }
 
@@ -87,7 +112,7 @@ impl Auditor {
                 assert_eq!(self.seq, 1);
                 self.slots = usize::try_from(*slots).unwrap();
             }
-            Event::RunResumed { reset, slots, .. } => self.resumed(reset, *slots),
+            Event::RunResumed { reset, items, slots, .. } => self.resumed(reset, items, *slots),
             Event::SlotsChanged { slots } => self.slots = usize::try_from(*slots).unwrap(),
             Event::StageOpened { stage } => self.all_ended_before(*stage),
             Event::SectionOpened { section } => {
@@ -100,7 +125,7 @@ impl Auditor {
                 self.stop = Some((*reason, at_once, self.section));
             }
             Event::StopRequested { task: Some(task), .. } => {
-                self.line(task);
+                self.line(task, None);
             }
             Event::RunEnded { status, .. } => self.ended(*status),
             Event::GrantAsked { attempt, .. } => self.begins(attempt, Step::Asked),
@@ -111,37 +136,94 @@ impl Auditor {
                 self.moves(attempt, &[Step::Dispatched, Step::Doubtful], Step::Cleared);
             }
             Event::AttemptEnded { attempt, .. } => {
-                let line = self.line(&attempt.task);
+                let line = self.line(&attempt.task, attempt.item.as_ref());
                 assert_eq!(line.attempt.take().map(|(number, _)| number), Some(attempt.number));
             }
-            Event::RetryScheduled { task, .. } => {
-                let line = self.line(task);
+            Event::RetryScheduled { task, item, .. } => {
+                let line = self.line(task, item.as_ref());
                 assert_eq!(line.attempt, None);
                 line.waits_for_retry = true;
             }
-            Event::TaskSucceeded { task } => self.ends(task, TaskStatus::Succeeded),
-            Event::TaskFailed { task, .. } => self.ends(task, TaskStatus::Failed),
-            Event::TaskSkipped { task, .. } => self.ends(task, TaskStatus::Skipped),
-            Event::TaskBlocked { task, by } => {
+            Event::TaskSucceeded { task, item } => self.ends(task, item, TaskStatus::Succeeded),
+            Event::TaskFailed { task, item, .. } => self.ends(task, item, TaskStatus::Failed),
+            Event::TaskSkipped { task, item, .. } => self.ends(task, item, TaskStatus::Skipped),
+            Event::TaskBlocked { task, item, by } => {
                 let bad = [TaskStatus::Failed, TaskStatus::Cancelled];
                 let root = self.status(self.places[by]).expect("the root of a block has ended");
                 assert!(bad.contains(&root), "`{task}` is blocked by `{by}`, which is {root}");
-                self.ends(task, TaskStatus::Blocked);
+                self.ends(task, item, TaskStatus::Blocked);
             }
-            Event::TaskCancelled { task } => {
-                self.ends(task, TaskStatus::Cancelled);
+            Event::TaskCancelled { task, item } => {
+                self.ends(task, item, TaskStatus::Cancelled);
             }
+            Event::ItemsAsked { task } => {
+                assert!(!self.listed.contains_key(&self.places[task]), "`{task}` has items");
+                self.line(task, None);
+            }
+            Event::ItemsExpanded { task, items } => self.expanded(task, items),
         }
     }
 
-    fn ends(&mut self, task: &TaskId, status: TaskStatus) {
-        let line = self.line(task);
+    fn expanded(&mut self, task: &TaskId, items: &[ListedItem]) {
+        let place = self.places[task];
+        self.line(task, None);
+        assert!(self.plan.tasks[place].for_each.is_some(), "`{task}` is no for_each");
+        self.task_may_go_on(place, task);
+        for ListedItem { key, value } in items {
+            let line = self.lines.entry((place, Some(key.clone()))).or_default();
+            let before = self.values.insert((place, key.clone()), value.clone());
+            if before.is_some_and(|before| before != *value) {
+                line.ended = None;
+            }
+            assert_eq!(line.attempt, None, "an item of `{task}` is listed while it runs");
+        }
+        let keys: Vec<_> = items.iter().map(|item| item.key.clone()).collect();
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len(), "`{task}` lists an item twice");
+        assert!(self.listed.insert(place, keys).is_none(), "`{task}` has items already");
+    }
+
+    fn ends(&mut self, task: &TaskId, item: &Option<ItemKey>, status: TaskStatus) {
+        if item.is_none() {
+            self.items_ended(task, status);
+        }
+        let line = self.line(task, item.as_ref());
         assert_eq!(line.attempt, None, "`{task}` is {status} while an attempt is under way");
         line.ended = Some(status);
     }
 
+    /// A task with items ends after them, and as they did.
+    fn items_ended(&self, task: &TaskId, status: TaskStatus) {
+        let place = self.places[task];
+        let Some(keys) = self.listed.get(&place) else {
+            let each = self.plan.tasks[place].for_each.is_some();
+            let done = each && status == TaskStatus::Succeeded;
+            return assert!(!done, "`{task}` succeeded without its items");
+        };
+        let ends: Vec<_> = self.items(place).map(|line| line.ended).collect();
+        assert!(ends.iter().all(Option::is_some), "`{task}` is {status} before its items {keys:?}");
+        let any = |status| ends.contains(&Some(status));
+        let expected = if any(TaskStatus::Failed) && !any(TaskStatus::Cancelled) {
+            Some(TaskStatus::Failed)
+        } else if any(TaskStatus::Failed) {
+            assert!(matches!(status, TaskStatus::Failed | TaskStatus::Cancelled));
+            None
+        } else if any(TaskStatus::Cancelled) {
+            Some(TaskStatus::Cancelled)
+        } else if any(TaskStatus::Blocked) {
+            Some(TaskStatus::Blocked)
+        } else {
+            assert!(matches!(status, TaskStatus::Succeeded | TaskStatus::Skipped));
+            None
+        };
+        assert!(
+            expected.is_none_or(|expected| expected == status),
+            "`{task}` is {status}: {ends:?}"
+        );
+    }
+
     fn begins(&mut self, attempt: &AttemptId, step: Step) {
-        let line = self.line(&attempt.task);
+        let line = self.line(&attempt.task, attempt.item.as_ref());
         assert_eq!(line.attempt, None, "`{attempt}` begins while another is under way");
         assert_eq!(attempt.number, line.attempts + 1, "attempt numbers only grow");
         line.attempts = attempt.number;
@@ -151,7 +233,7 @@ impl Auditor {
     }
 
     fn moves(&mut self, attempt: &AttemptId, from: &[Step], to: Step) {
-        let line = self.line(&attempt.task);
+        let line = self.line(&attempt.task, attempt.item.as_ref());
         let (number, step) = line.attempt.unwrap_or_else(|| panic!("`{attempt}` is not there"));
         assert_eq!(number, attempt.number);
         assert!(step.is_some_and(|step| from.contains(&step)), "`{attempt}` is {step:?}");
@@ -169,31 +251,56 @@ impl Auditor {
     }
 
     fn dispatched(&mut self, attempt: &AttemptId) {
-        let index = self.places[&attempt.task];
-        if self.lines[index].attempt != Some((attempt.number, Some(Step::Doubtful))) {
+        let place = (self.places[&attempt.task], attempt.item.clone());
+        if self.lines[&place].attempt != Some((attempt.number, Some(Step::Doubtful))) {
             let holds = |line: &&Line| {
                 line.attempt.is_some_and(|(_, step)| {
                     matches!(step, Some(Step::Dispatched | Step::Doubtful))
                 })
             };
-            let held = self.lines.iter().filter(holds).count();
+            let held = self.lines.values().filter(holds).count();
             assert!(held < self.slots, "`{attempt}` is dispatched over {held} slots");
             self.may_go_on(attempt);
         }
         self.moves(attempt, &[Step::Cleared, Step::Doubtful], Step::Dispatched);
     }
 
-    /// Whether plan and requests allow work on a task at all.
+    /// Whether plan and requests allow work on a task or item at all.
     fn may_go_on(&self, attempt: &AttemptId) {
         let index = self.places[&attempt.task];
+        self.task_may_go_on(index, &attempt.task);
+        let each = self.plan.tasks[index].for_each.as_ref();
+        assert_eq!(each.is_some(), attempt.item.is_some(), "`{attempt}` is of the wrong kind");
+        if let (Some(each), Some(item)) = (each, &attempt.item) {
+            self.item_may_go_on(each, index, item);
+        }
+    }
+
+    /// Window, batch, and what a failed item means.
+    fn item_may_go_on(&self, each: &ForEach, index: TaskIndex, item: &ItemKey) {
+        let size = |count: Option<u32>| count.map_or(usize::MAX, |n| usize::try_from(n).unwrap());
+        let inside = self.items(index).filter(|line| line.attempt.is_some()).count();
+        assert!(inside <= size(each.max_parallel), "{inside} items at once with {item}");
+        let batch = size(each.batch);
+        let place = self.listed[&index].iter().position(|key| key == item).unwrap();
+        let earlier = place / batch * batch;
+        let ended = self.items(index).take(earlier).all(|line| line.ended.is_some());
+        assert!(ended, "{item} begins before the batch before it has ended");
+        if each.on_item_failure == OnItemFailure::Stop {
+            let failed = self.items(index).any(|line| line.ended == Some(TaskStatus::Failed));
+            assert!(!failed, "{item} begins after another has failed");
+        }
+    }
+
+    fn task_may_go_on(&self, index: TaskIndex, what: &TaskId) {
         let task = &self.plan.tasks[index];
-        assert!(self.needs_met(index), "`{attempt}` begins before its needs are met");
-        assert!(task.section <= self.section, "`{attempt}` begins before its section");
+        assert!(self.needs_met(index), "`{what}` begins before its needs are met");
+        assert!(task.section <= self.section, "`{what}` begins before its section");
         if let (Section::Main, Some(stage)) = (task.section, task.stage) {
             self.all_ended_before(stage);
         }
         self.earlier_sections_ended(task.section);
-        assert!(!task.excluded, "`{attempt}` was not selected");
+        assert!(!task.excluded, "`{what}` was not selected");
         if let Some((reason, at_once, section)) = self.stop {
             let spared = match reason {
                 StopReason::FailFast => task.section != Section::Main,
@@ -202,7 +309,7 @@ impl Auditor {
                 }
                 _ => false,
             };
-            assert!(spared, "`{attempt}` begins although {reason:?} was asked for");
+            assert!(spared, "`{what}` begins although {reason:?} was asked for");
         }
     }
 
@@ -224,32 +331,43 @@ impl Auditor {
     }
 
     fn all_ended_before(&self, stage: u32) {
-        for (task, line) in self.plan.tasks.iter().zip(&self.lines) {
+        for (task, line) in self.tasks() {
             let before = task.section == Section::Main && task.stage.is_some_and(|s| s < stage);
             assert!(!before || line.ended.is_some(), "stage {stage} opens before `{}`", task.id);
         }
     }
 
     fn earlier_sections_ended(&self, section: Section) {
-        for (task, line) in self.plan.tasks.iter().zip(&self.lines) {
+        for (task, line) in self.tasks() {
             let before = task.section < section;
             assert!(!before || line.ended.is_some(), "{section:?} opens before `{}`", task.id);
         }
     }
 
-    fn resumed(&mut self, reset: &[TaskId], slots: u32) {
+    fn resumed(&mut self, reset: &[TaskId], items: &[ItemsReset], slots: u32) {
         (self.stop, self.over, self.section) = (None, None, Section::Main);
         self.slots = usize::try_from(slots).unwrap();
         for id in reset {
-            let line = &mut self.lines[self.places[id]];
-            assert!(line.ended.take().is_some(), "`{id}` starts over without an end");
-            assert_eq!(line.attempt, None);
+            self.starts_over(id, None);
         }
-        for (_, step) in self.lines.iter_mut().filter_map(|line| line.attempt.as_mut()) {
+        for ItemsReset { task, keys, anew } in items {
+            keys.iter().for_each(|key| self.starts_over(task, Some(key)));
+            self.line(task, None);
+            if *anew {
+                self.listed.remove(&self.places[task]).expect("it had items");
+            }
+        }
+        for (_, step) in self.lines.values_mut().filter_map(|line| line.attempt.as_mut()) {
             if matches!(step, Some(Step::Cleared | Step::Dispatched)) {
                 *step = Some(Step::Doubtful);
             }
         }
+    }
+
+    fn starts_over(&mut self, id: &TaskId, item: Option<&ItemKey>) {
+        let line = self.lines.get_mut(&(self.places[id], item.cloned())).unwrap();
+        assert!(line.ended.take().is_some(), "`{id}` {item:?} starts over without an end");
+        assert_eq!(line.attempt, None);
     }
 
     fn ended(&mut self, status: RunStatus) {
@@ -258,18 +376,19 @@ impl Auditor {
         let held = |line: &Line| {
             line.attempt.is_some_and(|(_, s)| matches!(s, Some(Step::Dispatched | Step::Doubtful)))
         };
-        assert!(!self.lines.iter().any(held), "the run ends while attempts run");
-        let all_ended = self.lines.iter().all(|line| line.ended.is_some());
+        assert!(!self.lines.values().any(held), "the run ends while attempts run");
+        let all_ended = self.tasks().all(|(_, line)| line.ended.is_some());
         assert_ne!(all_ended, interrupted, "the run is {status}, all tasks ended: {all_ended}");
         let bad = [TaskStatus::Failed, TaskStatus::Blocked, TaskStatus::Cancelled];
-        let tasks = || self.plan.tasks.iter().zip(&self.lines);
-        let failed = tasks()
+        let failed = self
+            .tasks()
             .any(|(task, line)| !task.optional && line.ended.is_some_and(|end| bad.contains(&end)));
         if matches!(status, RunStatus::Succeeded | RunStatus::Warned) {
             assert!(!failed, "the run is {status} although a task is not");
         }
         if status == RunStatus::Succeeded {
-            assert!(tasks().all(|(_, line)| line.ended.is_some_and(|end| !bad.contains(&end))));
+            let well = |line: &Line| line.ended.is_some_and(|end| !bad.contains(&end));
+            assert!(self.tasks().all(|(_, line)| well(line)));
         }
     }
 }

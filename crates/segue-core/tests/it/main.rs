@@ -11,6 +11,7 @@ mod chance;
 mod conditions;
 mod failure;
 mod groups;
+mod items;
 mod order;
 mod plans;
 mod previews;

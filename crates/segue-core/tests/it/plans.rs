@@ -9,6 +9,7 @@ use segue_core::{
 };
 
 /// A plan under construction.
+#[derive(Clone)]
 pub(crate) struct PlanText(Plan);
 
 /// Reads `a; b: a; c: a b`: each task with its needs.

@@ -1,9 +1,9 @@
 //! What is said before a run: order, critical path, the bound on time, the forecast.
 
 use segue_core::{
-    AttemptId, Backoff, ConcurrencyGroup, Event, Expression, Forecast, Gate, GateCheck, Millis,
-    OnBusy, Plan, Quantiles, Rehearsal, RunStatus, Section, Task, TaskId, Template, Unbounded,
-    When, WorstCase, left_out,
+    AttemptId, Backoff, ConcurrencyGroup, Event, Expression, ForEach, Forecast, Gate, GateCheck,
+    ItemSource, Millis, OnBusy, OnItemFailure, Plan, Quantiles, Rehearsal, RunStatus, Section,
+    Task, TaskId, Template, Unbounded, When, WorstCase, left_out,
 };
 
 use crate::chance::Chance;
@@ -149,19 +149,46 @@ fn the_bound_follows_needs_stages_sections_and_slots() {
 #[test]
 fn what_has_no_bound_is_named_and_the_runs_own_timeout_holds() {
     let group = |on_busy| ConcurrencyGroup { key: Expression("'k'".into()), max: 1, on_busy };
-    let plan = tasks("a; b; c; d")
+    let plan = tasks("a; b; c; d; e")
         .with("a", |t| t.limits.timeout = None)
+        .with("e", |t| t.for_each = Some(each(ItemSource::Items(Expression("params.x".into())))))
         .with("b", |t| t.group = Some(group(OnBusy::Queue)))
         .with("c", |t| t.group = Some(group(OnBusy::Reject)))
         .with("d", |t| (t.limits.timeout, t.excluded) = (None, true))
         .plan(|plan| plan.limits.timeout = Millis(60_000))
         .done();
     let worst = WorstCase::of(&plan, 4);
-    assert_eq!(worst.unbounded, [(0, Unbounded::NoTimeout), (1, Unbounded::WaitsForGroup)]);
+    let unbounded =
+        [(0, Unbounded::NoTimeout), (1, Unbounded::WaitsForGroup), (4, Unbounded::Items)];
+    assert_eq!(worst.unbounded, unbounded);
     assert_eq!((worst.all_tasks, worst.run()), (None, Millis(70_000)));
     assert_eq!(worst.tasks[3], Some(Millis(0)));
     let bounded = WorstCase::of(&tasks("a").with("a", after(1000)).done(), 1);
     assert_eq!((bounded.run(), bounded.all_tasks), (Millis(11_000), Some(Millis(11_000))));
+}
+
+fn each(source: ItemSource) -> ForEach {
+    ForEach {
+        source,
+        exclude: Vec::new(),
+        name: None,
+        key: None,
+        max_parallel: None,
+        batch: None,
+        on_item_failure: OnItemFailure::Continue,
+    }
+}
+
+#[test]
+fn the_bound_counts_the_items_that_a_plan_lists() {
+    let over = |count: u64| {
+        let items = (0..count).map(segue_core::Value::from).collect();
+        timed("a").with("a", after(1000)).with("a", move |task| {
+            task.for_each = Some(each(ItemSource::List(Vec::clone(&items))));
+        })
+    };
+    check_bound(over(0), 1, 0);
+    check_bound(over(3), 1, 3000);
 }
 
 /// A plan of every kind that has a bound.
@@ -194,11 +221,23 @@ fn random_plan(chance: &mut Chance) -> Plan {
     plan
 }
 
+fn random_items(chance: &mut Chance, task: &mut Task) {
+    if !chance.one_in(4) {
+        return;
+    }
+    let mut limit = |n| chance.one_in(2).then(|| u32::try_from(chance.between(1, n)).unwrap());
+    let (max_parallel, batch) = (limit(3), limit(3));
+    let items = (0..chance.between(0, 5)).map(segue_core::Value::from).collect();
+    task.for_each = Some(ForEach { max_parallel, batch, ..each(ItemSource::List(items)) });
+}
+
 #[test]
 fn no_random_run_takes_longer_than_its_bound() {
     for seed in 0..3000 {
         let mut chance = Chance::new(seed);
-        let plan = std::sync::Arc::new(random_plan(&mut chance));
+        let mut plan = random_plan(&mut chance);
+        plan.tasks.iter_mut().for_each(|task| random_items(&mut chance, task));
+        let plan = std::sync::Arc::new(plan);
         let slots = u32::try_from(chance.between(1, 4)).unwrap();
         let bound = WorstCase::of(&plan, slots).run();
         let mut rig = Rig::started(std::sync::Arc::clone(&plan), slots);
@@ -220,7 +259,9 @@ fn no_random_run_takes_longer_than_its_bound() {
                 Some((place, at)) if due.is_none_or(|due| at <= due) => {
                     let (_, attempt) = ends.remove(place);
                     rig.now = begun + at;
-                    rig.end(attempt.task.as_str(), exited(i32::from(chance.one_in(3))));
+                    let name = attempt.to_string();
+                    let (name, _) = name.rsplit_once('.').unwrap();
+                    rig.end(name, exited(i32::from(chance.one_in(3))));
                 }
                 _ => {
                     let due = due.expect("something is due").0;

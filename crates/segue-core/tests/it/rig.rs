@@ -88,6 +88,7 @@ impl Rig {
                 Effect::Reattach { attempt, .. } => format!("reattach {attempt}"),
                 Effect::Ask { attempt, wants } => format!("ask {attempt} {}", wants.group),
                 Effect::Release { attempt } => format!("release {attempt}"),
+                Effect::Expand { task } => format!("expand {task}"),
                 Effect::FinishRun => "finish".to_owned(),
             };
             self.effects.push(line);
@@ -105,9 +106,13 @@ impl Rig {
         std::mem::take(&mut self.effects).join(", ")
     }
 
-    /// The task's live attempt ends so.
+    /// The live attempt of the task, or of the item written `task.key`, ends so.
     pub(crate) fn end(&mut self, task: &str, report: Box<AttemptReport>) {
-        let place = self.live.iter().position(|attempt| attempt.task.as_str() == task);
+        let named = |attempt: &AttemptId| {
+            let text = attempt.to_string();
+            text.rsplit_once('.').is_some_and(|(name, _)| name == task)
+        };
+        let place = self.live.iter().position(named);
         let attempt = self.live.remove(place.unwrap_or_else(|| panic!("{task} does not run")));
         self.input(Input::AttemptEnded { attempt, report });
     }
@@ -154,7 +159,8 @@ impl Rig {
         for _ in 0..10_000 {
             if let Some(attempt) = self.live.first().cloned() {
                 let code = i32::from(!script(&attempt.to_string()));
-                self.end(attempt.task.as_str(), exited(code));
+                self.live.remove(0);
+                self.input(Input::AttemptEnded { attempt, report: exited(code) });
             } else if self.status() == RunStatus::Running {
                 let deadline = self.scheduler.next_deadline().expect("the run waits for nothing");
                 let ms = deadline.since(self.now).0;
@@ -174,6 +180,14 @@ impl Rig {
     pub(crate) fn statuses(&self) -> String {
         let tasks = self.view.tasks();
         let lines = tasks.map(|view| format!("{} {}", view.task.id, view.entry.status));
+        lines.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Every item of a task and its status: `1 succeeded, 2 failed`.
+    pub(crate) fn items(&self, task: &str) -> String {
+        let index = self.view.plan().position(task).unwrap();
+        let items = self.view.items(index);
+        let lines = items.map(|view| format!("{} {}", view.item.unwrap().key, view.entry.status));
         lines.collect::<Vec<_>>().join(", ")
     }
 
@@ -205,11 +219,13 @@ impl Rig {
         self.input(Input::Resume(Box::new(Resume { scope, request, slots, segue: "0".into() })));
     }
 
-    /// An attempt's id from `task.number`.
+    /// An attempt's id from `task.number` or `task.key.number`.
     #[track_caller]
     pub(crate) fn attempt(text: &str) -> AttemptId {
-        let (task, number) = text.rsplit_once('.').unwrap();
+        let (name, number) = text.rsplit_once('.').unwrap();
+        let (task, item) = name.split_once('.').map_or((name, None), |(t, key)| (t, Some(key)));
         let number = number.parse().unwrap();
-        AttemptId { task: TaskId::parse(task).unwrap(), item: None, number }
+        let item = item.map(segue_core::ItemKey::new);
+        AttemptId { task: TaskId::parse(task).unwrap(), item, number }
     }
 }

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptReport, ConcurrencyGroup, Expression, FailureClass, Finding, Gate, GateCheck, Input,
-    Millis, OnBusy, Outcome, Plan, ResumeScope, RunStatus, Section, StopReason, Task, TaskId,
-    Teardown, TimeLimit, Wants, When,
+    AttemptReport, ConcurrencyGroup, Expression, FailureClass, Finding, ForEach, Gate, GateCheck,
+    Input, ItemSource, Millis, OnBusy, OnItemFailure, Outcome, Plan, ResumeScope, RunStatus,
+    Section, StopReason, Task, TaskId, Teardown, Template, TimeLimit, Wants, When,
 };
 
 use crate::chance::Chance;
@@ -426,5 +426,41 @@ fn random_task(chance: &mut Chance, plan: &Plan, number: u64, staged: bool) -> T
     if chance.one_in(6) {
         task.limits.timeout = None;
     }
+    if chance.one_in(4) {
+        random_items(chance, &mut task);
+    }
     task
+}
+
+/// Few items: what goes wrong between many goes wrong between few.
+fn random_items(chance: &mut Chance, task: &mut Task) {
+    let count = chance.between(0, 6);
+    let glob =
+        || ItemSource::Glob(Template(if count == 6 { "-".into() } else { count.to_string() }));
+    let source = match chance.below(4) {
+        0 => ItemSource::List((0..count).map(|n| format!("i{n}").into()).collect()),
+        1 if count == 6 => ItemSource::Items(Expression("params.none".into())),
+        1 | 2 => ItemSource::Items(Expression(format!("range({count})"))),
+        _ => glob(),
+    };
+    let is_glob = matches!(source, ItemSource::Glob(_));
+    let mut limit = |n| chance.one_in(2).then(|| u32::try_from(chance.between(1, n)).unwrap());
+    let (max_parallel, batch) = (limit(3), limit(3));
+    let on_item_failure = *chance.pick(&[OnItemFailure::Continue, OnItemFailure::Stop]);
+    task.for_each = Some(ForEach {
+        source,
+        exclude: Vec::new(),
+        name: None,
+        key: is_glob.then(|| Expression("item.key".into())),
+        max_parallel,
+        batch,
+        on_item_failure,
+    });
+    if chance.one_in(5) {
+        let text = ["loop.index == 2", "loop.index is odd", "item.none", "true"];
+        task.skip_if = Some(Expression((*chance.pick(&text)).into()));
+    }
+    if let Some(group) = task.group.as_mut().filter(|_| chance.one_in(3)) {
+        group.key = Expression(format!("'k{}-' ~ loop.index0 % 2", group.max));
+    }
 }

@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use segue_core::{
-    Arbiter, ArbiterInput, AttemptId, AttemptReport, Decision, Effect, Event, Input, Ordered,
-    Phase, Plan, Recorded, Resume, ResumeScope, RunId, RunRequest, RunState, RunView, Scheduler,
-    Section, Seq, StopReason, TaskId, TaskStatus, Timestamp, Wants,
+    Arbiter, ArbiterInput, AttemptId, AttemptReport, Decision, Effect, Event, ForEach, Input,
+    ItemKey, ItemSource, ItemsReset, Ordered, Phase, Plan, Recorded, Resume, ResumeScope, RunId,
+    RunRequest, RunState, RunView, Scheduler, Section, Seq, StopReason, Stored, TaskId, TaskStatus,
+    Template, Timestamp, Wants,
 };
 
 use crate::audit::Auditor;
+use crate::rig::Rig;
 
 /// A process tree of an attempt.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct World {
     /// Effects issued in this engine's life that must not be issued again.
     issued: BTreeSet<String>,
     pub(crate) finished: bool,
+    /// How often the items of a task were asked for.
+    expansions: usize,
     /// How many events there were when the run was last seen to have ended.
     pub(crate) retried_from: BTreeSet<TaskId>,
 }
@@ -75,6 +79,7 @@ impl World {
             view: RunView::new(Arc::clone(&plan)),
             issued: BTreeSet::new(),
             finished: false,
+            expansions: 0,
             retried_from: BTreeSet::new(),
             plan,
         };
@@ -113,8 +118,9 @@ impl World {
         for event in output.events {
             let seq = Seq::try_from(self.journal.len()).unwrap() + 1;
             let recorded = Recorded { seq, at: self.now, event };
-            if let Event::RunResumed { reset, .. } = &recorded.event {
+            if let Event::RunResumed { reset, items, .. } = &recorded.event {
                 self.check_reset(reset);
+                items.iter().for_each(|items| self.check_items_reset(items, reset));
             }
             self.auditor.take(&recorded);
             self.view.apply(&recorded).expect("the view folds what the scheduler records");
@@ -141,9 +147,18 @@ impl World {
             let having = self.view.tasks().filter(|view| view.entry.status == status).count();
             assert_eq!(count, having, "{status} is miscounted");
         }
-        for (index, entry) in self.state().tasks.iter().enumerate() {
+        let state = self.state();
+        for (node, entry) in state.tasks.iter().enumerate() {
             let ended = entry.status.is_final().then_some(entry.status);
-            assert_eq!(ended, self.auditor.status(index), "task {index}");
+            let key = state.item(node).map(|item| &item.key);
+            let audited = self.auditor.status_of(state.owner(node), key);
+            assert_eq!(ended, audited, "node {node}, item {key:?}");
+            let Some(items) = &entry.expansion else { continue };
+            assert_eq!(items.counts.total(), items.nodes.len(), "items are miscounted");
+            for &status in TaskStatus::ALL {
+                let having = items.nodes.iter().filter(|&&i| state.tasks[i].status == status);
+                assert_eq!(having.count(), items.counts.of(status), "{status} items of {node}");
+            }
         }
         if self.state().phase == Phase::Running {
             self.scheduler.check_index().unwrap();
@@ -202,15 +217,38 @@ impl World {
             let handler = section(id) != Section::Main && (reopened || whole);
             assert!(!succeeded || asked || handler, "`{id}` succeeded and starts over");
             let task = &self.plan.tasks[place(id)];
-            let number = self.auditor.attempts(place(id));
-            let last = AttemptId { task: id.clone(), item: None, number };
-            let ran = self.processes.get(&last).is_some_and(|process| match process {
-                Process::Runs { .. } => true,
-                Process::Ended { report } => report.started_at.is_some(),
-            });
+            let ran = self.last_ran(id, None);
             let failed = self.auditor.status(place(id)) == Some(TaskStatus::Failed);
             assert!(!(task.retry.never && ran && failed) || asked, "`{id}` may never start over");
         }
+    }
+
+    /// No item that succeeded starts over, unless its task was asked for or handles a DAG that
+    /// starts over.
+    fn check_items_reset(&self, items: &ItemsReset, reset: &[TaskId]) {
+        let place = self.plan.position(items.task.as_str()).unwrap();
+        let task = &self.plan.tasks[place];
+        let asked = self.retried_from.contains(&items.task)
+            || task.section != Section::Main && reset.contains(&items.task);
+        for key in &items.keys {
+            let ended = self.auditor.status_of(place, Some(key));
+            let again = ended != Some(TaskStatus::Succeeded);
+            assert!(again || asked, "`{}` {key} succeeded and starts over", items.task);
+            let ran = self.last_ran(&items.task, Some(key));
+            let failed = ended == Some(TaskStatus::Failed);
+            assert!(!(task.retry.never && ran && failed) || asked, "{key} may never start over");
+        }
+    }
+
+    /// Whether a process was made for the last attempt of a task or item.
+    fn last_ran(&self, task: &TaskId, item: Option<&ItemKey>) -> bool {
+        let place = self.plan.position(task.as_str()).unwrap();
+        let number = self.auditor.attempts(place, item);
+        let last = AttemptId { task: task.clone(), item: item.cloned(), number };
+        self.processes.get(&last).is_some_and(|process| match process {
+            Process::Runs { .. } => true,
+            Process::Ended { report } => report.started_at.is_some(),
+        })
     }
 
     fn check_issued(&mut self, ordered: &Ordered) {
@@ -218,6 +256,7 @@ impl World {
             Effect::StartAttempt { attempt, .. } => format!("start {attempt}"),
             Effect::Ask { attempt, .. } => format!("ask {attempt}"),
             Effect::Release { attempt } => format!("release {attempt}"),
+            Effect::Expand { task } => format!("expand {task}"),
             Effect::FinishRun => format!("finish {}", self.journal.len()),
             Effect::StopAttempt { .. } | Effect::Reattach { .. } => return,
         };
@@ -269,8 +308,28 @@ impl World {
             }
             Effect::Ask { attempt, wants } => self.ask(&attempt, wants),
             Effect::Release { attempt } => self.release(&holder(&attempt)),
+            Effect::Expand { task } => {
+                self.expansions += 1;
+                let items = self.found(&task);
+                self.inbox.push(Input::Expanded { task, items });
+            }
             Effect::FinishRun => self.finished = true,
         }
+    }
+
+    /// What a walk over files finds: each time one more, and some that have changed.
+    fn found(&self, task: &TaskId) -> Result<Vec<Stored>, String> {
+        let task = &self.plan.tasks[self.plan.position(task.as_str()).unwrap()];
+        let Some(ForEach { source: ItemSource::Glob(Template(count)), .. }) = &task.for_each else {
+            panic!("`{}` asks for a list that can be made without files", task.id);
+        };
+        let count: usize = count.parse().map_err(|_| "nothing is found".to_owned())?;
+        let count = count + self.expansions % 3;
+        let item = |n| {
+            let changed = if n == 1 { self.expansions % 2 } else { 0 };
+            Stored::Inline(serde_json::json!({"key": format!("f{n}"), "changed": changed}))
+        };
+        Ok((0..count).map(item).collect())
     }
 
     fn check_number(&self, attempt: &AttemptId, number: Seq) {
@@ -347,13 +406,8 @@ impl World {
     }
 
     fn tell(&mut self, who: &str, decision: &Decision) {
-        let Some((task, number)) =
-            who.strip_prefix("run-1/").and_then(|attempt| attempt.rsplit_once('.'))
-        else {
-            return;
-        };
-        let task = TaskId::parse(task).unwrap();
-        let attempt = AttemptId { task, item: None, number: number.parse().unwrap() };
+        let Some(attempt) = who.strip_prefix("run-1/") else { return };
+        let attempt = Rig::attempt(attempt);
         match decision {
             Decision::Granted => self.inbox.push(Input::Granted { attempt }),
             Decision::Waits { .. } => {}

@@ -15,7 +15,10 @@ const ROLE: &str = "SEGUE_TEST_FULL";
 
 fn long(seq: u64) -> segue_core::Recorded {
     let class = segue_core::FailureClass::Execution;
-    recorded(seq, Event::TaskFailed { task: task("a"), class, message: "x".repeat(700) })
+    recorded(
+        seq,
+        Event::TaskFailed { task: task("a"), item: None, class, message: "x".repeat(700) },
+    )
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn lines_longer_than_a_followers_piece_come_whole() {
     let mut records = history(&run, 2);
     let message = "é".repeat(700_000);
     let class = segue_core::FailureClass::Execution;
-    let long = Event::TaskFailed { task: crate::support::task("a"), class, message };
+    let long = Event::TaskFailed { task: crate::support::task("a"), item: None, class, message };
     records.push(recorded(3, long));
     records.push(succeeded(4));
     journal.append(&records).unwrap();

@@ -71,9 +71,9 @@ fn a_summary_counts_each_task_once_over_resumes() {
     let run = run_id(1);
     let mut records = history(&run, 3);
     let class = segue_core::FailureClass::Execution;
-    let failed = Event::TaskFailed { task: task("a"), class, message: "x".to_owned() };
+    let failed = Event::TaskFailed { task: task("a"), item: None, class, message: "x".to_owned() };
     records.push(recorded(4, failed));
-    records.push(recorded(5, Event::TaskBlocked { task: task("b"), by: task("a") }));
+    records.push(recorded(5, Event::TaskBlocked { task: task("b"), item: None, by: task("a") }));
     records.push(ended(6, RunStatus::Failed));
     let first = RunSummary::of(&records).unwrap();
     assert_eq!((first.tasks.succeeded, first.tasks.failed, first.tasks.blocked), (2, 1, 1));
@@ -84,12 +84,13 @@ fn a_summary_counts_each_task_once_over_resumes() {
         slots: 1,
         digest: plan().digest,
         segue: "0.1.0".to_owned(),
+        items: Vec::new(),
     };
     records.push(recorded(7, resumed));
     let second = RunSummary::of(&records).unwrap();
     assert_eq!((second.status, second.ended_at), (RunStatus::Running, None));
     assert_eq!((second.tasks.succeeded, second.tasks.failed, second.tasks.blocked), (2, 0, 0));
-    records.push(recorded(8, Event::TaskSucceeded { task: task("a") }));
+    records.push(recorded(8, Event::TaskSucceeded { task: task("a"), item: None }));
     let mut summarizer = Summarizer::default();
     assert_eq!(summarizer.summary(), None);
     records.iter().for_each(|recorded| summarizer.apply(recorded));

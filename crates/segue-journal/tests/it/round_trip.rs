@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use segue_core::{
-    AttemptId, AttemptReport, Event, FailureClass, Finding, ItemKey, Millis, Outcome, Recorded,
-    RunRequest, RunStatus, SkipReason, Stored, TaskId, Teardown, Timestamp, Usd, Value, Wants,
+    AttemptId, AttemptReport, Event, FailureClass, Finding, ItemKey, ItemsReset, ListedItem,
+    Millis, Outcome, Recorded, RunRequest, RunStatus, SkipReason, Stored, TaskId, Teardown,
+    Timestamp, Usd, Value, Wants,
 };
 use segue_journal::{Follower, read};
 
@@ -94,6 +95,10 @@ fn report() -> impl Strategy<Value = AttemptReport> {
         })
 }
 
+fn item() -> impl Strategy<Value = Option<ItemKey>> {
+    prop::option::of(any::<String>().prop_map(|key| ItemKey::new(&key)))
+}
+
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (attempt(), any::<String>(), any::<u32>(), any::<bool>()).prop_map(
@@ -103,28 +108,47 @@ fn event() -> impl Strategy<Value = Event> {
         ),
         (attempt(), report())
             .prop_map(|(attempt, report)| Event::AttemptEnded { attempt, report: report.into() }),
-        (task(), time(), class(), any::<bool>()).prop_map(|(task, until, class, feedback)| {
-            Event::RetryScheduled { task, until, class, feedback }
+        (task(), item(), time(), class(), any::<bool>()).prop_map(
+            |(task, item, until, class, feedback)| {
+                Event::RetryScheduled { task, item, until, class, feedback }
+            }
+        ),
+        (task(), item(), class(), any::<String>()).prop_map(|(task, item, class, message)| {
+            Event::TaskFailed { task, item, class, message }
         }),
-        (task(), class(), any::<String>()).prop_map(|(task, class, message)| Event::TaskFailed {
-            task,
-            class,
-            message
+        (task(), item(), any::<String>()).prop_map(|(task, item, expression)| {
+            Event::TaskSkipped { task, item, reason: SkipReason::SkipIf { expression } }
         }),
-        (task(), any::<String>()).prop_map(|(task, expression)| {
-            Event::TaskSkipped { task, reason: SkipReason::SkipIf { expression } }
-        }),
+        (task(), prop::collection::vec((any::<String>(), value()), 0..3)).prop_map(
+            |(task, items)| {
+                let item = |(key, value): (String, _)| ListedItem {
+                    key: ItemKey::new(&key),
+                    value: Stored::Inline(value),
+                };
+                Event::ItemsExpanded { task, items: items.into_iter().map(item).collect() }
+            }
+        ),
         (prop::sample::select(RunStatus::ALL), values()).prop_map(|(status, outputs)| {
             Event::RunEnded { status, outputs, failure: None, verdict_only: false }
         }),
-        (prop::collection::vec(task(), 0..3), values(), any::<u64>()).prop_map(
-            |(reset, params, timeout)| {
+        (
+            prop::collection::vec(task(), 0..3),
+            prop::collection::vec((task(), any::<String>(), any::<bool>()), 0..3),
+            values(),
+            any::<u64>(),
+        )
+            .prop_map(|(reset, items, params, timeout)| {
                 let timeout = Some(Millis(timeout));
                 let request = RunRequest { params, timeout, ..RunRequest::default() };
                 let (digest, segue) = (String::new(), "0.1.0".to_owned());
-                Event::RunResumed { reset, request, slots: 1, digest, segue }
-            }
-        ),
+                let item = |(task, key, anew): (_, String, _)| ItemsReset {
+                    task,
+                    keys: vec![ItemKey::new(&key)],
+                    anew,
+                };
+                let items = items.into_iter().map(item).collect();
+                Event::RunResumed { reset, request, slots: 1, digest, segue, items }
+            }),
     ]
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use segue_core::{
     Action, AttemptId, AttemptLimits, AttemptReport, Backoff, ConcurrencyGroup, Event, Expression,
-    Failure, FailureClass, FailureList, Finding, Gate, GateCheck, Hardware, ItemKey, Millis,
-    OnBusy, Outcome, OutputSource, PLAN_VERSION, Plan, Recorded, Resources, ResultSource, Retry,
-    RunLimits, RunRequest, RunStatus, Section, SkipReason, Stdin, StopReason, Stored, Stream, Task,
-    Teardown, Template, TimeLimit, Usd, Wants, When,
+    Failure, FailureClass, FailureList, Finding, ForEach, Gate, GateCheck, Hardware, ItemKey,
+    ItemSource, ItemsReset, ListedItem, Millis, OnBusy, OnItemFailure, Outcome, OutputSource,
+    PLAN_VERSION, Plan, Recorded, Resources, ResultSource, Retry, RunLimits, RunRequest, RunStatus,
+    Section, SkipReason, Stdin, StopReason, Stored, Stream, Task, Teardown, Template, TimeLimit,
+    Usd, Wants, When,
 };
 use serde_json::json;
 
@@ -34,13 +35,15 @@ pub(crate) const fn kind(event: &Event) -> &'static str {
         Event::TaskSkipped { .. } => "task_skipped",
         Event::TaskBlocked { .. } => "task_blocked",
         Event::TaskCancelled { .. } => "task_cancelled",
+        Event::ItemsAsked { .. } => "items_asked",
+        Event::ItemsExpanded { .. } => "items_expanded",
         Event::StopRequested { .. } => "stop_requested",
         Event::RunEnded { .. } => "run_ended",
     }
 }
 
 /// How many kinds [`kind`] names.
-pub(crate) const KINDS: usize = 19;
+pub(crate) const KINDS: usize = 21;
 
 fn attempt(number: u32) -> AttemptId {
     AttemptId { task: task("stage/a"), item: None, number }
@@ -169,13 +172,13 @@ pub(crate) fn events() -> Vec<Recorded> {
     }
     for class in FailureClass::ALL {
         let (task, message) = (task("a"), "it said \"no\"\\".to_owned());
-        events.push(Event::TaskFailed { task, class: *class, message });
+        events.push(Event::TaskFailed { task, item: None, class: *class, message });
     }
     for feedback in [false, true] {
         let (task, class) = (task("a"), FailureClass::Execution);
-        events.push(Event::RetryScheduled { task, until: at(5_000), class, feedback });
+        events.push(Event::RetryScheduled { task, item: None, until: at(5_000), class, feedback });
     }
-    events.push(Event::TaskSucceeded { task: task("a") });
+    events.push(Event::TaskSucceeded { task: task("a"), item: None });
     let expression = "params.x > 1".to_owned();
     for reason in [
         SkipReason::ConditionFalse { expression: expression.clone() },
@@ -185,11 +188,12 @@ pub(crate) fn events() -> Vec<Recorded> {
         SkipReason::NotSelected,
         SkipReason::SectionNotEntered,
     ] {
-        events.push(Event::TaskSkipped { task: task("c"), reason });
+        events.push(Event::TaskSkipped { task: task("c"), item: None, reason });
     }
-    events.push(Event::TaskBlocked { task: task("d"), by: task("a") });
-    events.push(Event::TaskCancelled { task: task("e") });
+    events.push(Event::TaskBlocked { task: task("d"), item: None, by: task("a") });
+    events.push(Event::TaskCancelled { task: task("e"), item: None });
     events.extend(ends());
+    events.extend(of_items());
     (1..).zip(events).map(|(seq, event)| Recorded { seq, at: at(seq as i64), event }).collect()
 }
 
@@ -222,9 +226,41 @@ fn ends() -> Vec<Event> {
             slots: 1,
             digest: "e".repeat(64),
             segue: "0.1.1".to_owned(),
+            items: Vec::new(),
         });
     }
     events
+}
+
+/// What happens to the items of a `for_each` task.
+fn of_items() -> Vec<Event> {
+    let (task, key) = (task("b"), item(1).item);
+    let path = "results/b.items/2.json".to_owned();
+    let head = json!({"order": 2});
+    let large = Stored::Ref { path, bytes: 20_000, sha256: "f".repeat(64), head };
+    let listed =
+        [(key.clone(), Stored::Inline(json!({"order": 1}))), (Some(ItemKey::new("2")), large)];
+    let items = listed.into_iter().filter_map(|(key, value)| Some(ListedItem { key: key?, value }));
+    let (until, class) = (at(6_000), FailureClass::Execution);
+    let item = || key.clone();
+    vec![
+        Event::ItemsAsked { task: task.clone() },
+        Event::ItemsExpanded { task: task.clone(), items: items.collect() },
+        Event::RetryScheduled { task: task.clone(), item: item(), until, class, feedback: false },
+        Event::TaskSucceeded { task: task.clone(), item: item() },
+        Event::TaskFailed { task: task.clone(), item: item(), class, message: "no".to_owned() },
+        Event::TaskSkipped { task: task.clone(), item: item(), reason: SkipReason::NotSelected },
+        Event::TaskBlocked { task: task.clone(), item: item(), by: task.clone() },
+        Event::TaskCancelled { task: task.clone(), item: item() },
+        Event::RunResumed {
+            reset: vec![task.clone()],
+            request: RunRequest::default(),
+            slots: 1,
+            digest: "e".repeat(64),
+            segue: "0.1.1".to_owned(),
+            items: vec![ItemsReset { task, keys: key.into_iter().collect(), anew: true }],
+        },
+    ]
 }
 
 fn text(text: &str) -> Template {
@@ -246,7 +282,9 @@ pub(crate) fn plan() -> Plan {
         Some(ConcurrencyGroup { key: expression("'k'"), max: 3, on_busy: OnBusy::Reject });
     shell.retry.backoff = Backoff::Fixed;
     shell.section = Section::OnSuccess;
+    shell.for_each = Some(for_each(ItemSource::List(vec![json!(1), json!("x")])));
     let mut other = Task::new(task("other"), &["true", "x y"]);
+    other.for_each = Some(for_each(ItemSource::Glob(text("src/**/*.ts"))));
     other.when = When::AnySucceeded;
     other.result = ResultSource::Text;
     other.section = Section::OnFailure;
@@ -255,6 +293,9 @@ pub(crate) fn plan() -> Plan {
     last.when = When::AnyFailed;
     last.section = Section::Finally;
     last.result = ResultSource::File { path: text("r.json") };
+    let axes = [("os", vec![json!("linux")]), ("node", vec![json!(20), json!(22)])];
+    let axes = axes.map(|(name, axis)| (name.to_owned(), axis)).to_vec();
+    last.for_each = Some(for_each(ItemSource::Matrix(axes)));
     Plan {
         version: PLAN_VERSION,
         workflow: "demo".to_owned(),
@@ -275,6 +316,18 @@ pub(crate) fn plan() -> Plan {
     }
 }
 
+fn for_each(source: ItemSource) -> ForEach {
+    ForEach {
+        source,
+        exclude: Vec::new(),
+        name: None,
+        key: None,
+        max_parallel: None,
+        batch: None,
+        on_item_failure: OnItemFailure::Continue,
+    }
+}
+
 fn full_task() -> Task {
     let shell = Some(vec!["bash".to_owned(), "-c".to_owned()]);
     Task {
@@ -288,6 +341,15 @@ fn full_task() -> Task {
         skip_if: Some(expression("not params.x")),
         optional: true,
         excluded: true,
+        for_each: Some(ForEach {
+            source: ItemSource::Items(expression("params.deep.list")),
+            exclude: vec![json!({"a": 1})],
+            name: Some("entry".to_owned()),
+            key: Some(expression("entry.order")),
+            max_parallel: Some(4),
+            batch: Some(10),
+            on_item_failure: OnItemFailure::Stop,
+        }),
         group: Some(ConcurrencyGroup { key: expression("'k'"), max: 1, on_busy: OnBusy::Queue }),
         action: Action::Run { script: text("make"), shell },
         cwd: Some(text("podcast")),

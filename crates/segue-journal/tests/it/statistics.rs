@@ -52,25 +52,26 @@ fn resumed(reset: &[&str]) -> Event {
         slots: 1,
         digest: "d".repeat(64),
         segue: "0".to_owned(),
+        items: Vec::new(),
     }
 }
 
 fn good(id: &str) -> Event {
-    Event::TaskSucceeded { task: task(id) }
+    Event::TaskSucceeded { task: task(id), item: None }
 }
 
 fn skipped(id: &str, reason: SkipReason) -> Event {
-    Event::TaskSkipped { task: task(id), reason }
+    Event::TaskSkipped { task: task(id), item: None, reason }
 }
 
 fn failed(id: &str) -> Event {
     let (class, message) = (FailureClass::Execution, String::new());
-    Event::TaskFailed { task: task(id), class, message }
+    Event::TaskFailed { task: task(id), item: None, class, message }
 }
 
 fn retry(id: &str, ms: i64) -> Event {
     let class = FailureClass::Network;
-    Event::RetryScheduled { task: task(id), until: at(ms), class, feedback: false }
+    Event::RetryScheduled { task: task(id), item: None, until: at(ms), class, feedback: false }
 }
 
 #[test]

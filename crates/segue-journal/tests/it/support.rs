@@ -81,7 +81,7 @@ pub(crate) fn started(run: &RunId) -> Recorded {
 }
 
 pub(crate) fn succeeded(seq: Seq) -> Recorded {
-    recorded(seq, Event::TaskSucceeded { task: task(&format!("t{seq}")) })
+    recorded(seq, Event::TaskSucceeded { task: task(&format!("t{seq}")), item: None })
 }
 
 pub(crate) fn ended(seq: Seq, status: RunStatus) -> Recorded {

@@ -90,8 +90,8 @@ pub(crate) fn seen(store: &Store, run: &RunId) -> CommandResult<RunView> {
 
 /// Tasks that may have had their effect and are only started again by name.
 pub(crate) fn held(view: &RunView) -> Vec<String> {
-    let tasks = view.tasks().filter(|view| view.entry.is_held(view.task));
-    tasks.map(|view| view.task.id.to_string()).collect()
+    let held = |task: &segue_core::TaskView<'_>| view.state().is_held(view.plan(), task.index);
+    view.tasks().filter(held).map(|view| view.task.id.to_string()).collect()
 }
 
 fn nothing_else(view: &RunView, held: &[String]) -> bool {

@@ -76,9 +76,9 @@ impl Observer for Watcher {
                         self.last.insert(index, (attempt.clone(), report.clone()));
                     }
                 }
-                Event::TaskSucceeded { task }
+                Event::TaskSucceeded { task, .. }
                 | Event::TaskFailed { task, .. }
-                | Event::TaskCancelled { task } => self.over(task),
+                | Event::TaskCancelled { task, .. } => self.over(task),
                 _ => {}
             }
         }

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use segue_core::{
-    AttemptId, AttemptReport, Event, Millis, Outcome, Plan, Recorded, RunStatus, RunView, Section,
-    SkipReason, StopReason, TaskId, TaskStatus, Timestamp, WaitingOn,
+    AttemptId, AttemptReport, Event, ItemKey, Millis, Outcome, Plan, Recorded, RunStatus, RunView,
+    Section, SkipReason, StopReason, TaskId, TaskStatus, Timestamp, WaitingOn, label,
 };
 
 use super::plain_text;
@@ -34,13 +34,15 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
-/// What a task's last attempt left to say.
+/// What the last attempt of a task or item left to say.
 #[derive(Debug, Default)]
 struct Memory {
     number: u32,
     dispatched_at: Timestamp,
     took: Millis,
     failure: String,
+    /// How many items it has, for a task that has items; they were dispatched with it.
+    items: Option<usize>,
 }
 
 /// Puts events into words, in order.
@@ -48,7 +50,8 @@ struct Memory {
 pub(super) struct Teller {
     sections: BTreeSet<Section>,
     width: usize,
-    memory: BTreeMap<TaskId, Memory>,
+    /// By task and item, until it has ended.
+    memory: BTreeMap<(TaskId, Option<ItemKey>), Memory>,
 }
 
 impl Teller {
@@ -71,33 +74,37 @@ impl Teller {
         let (tone, subject, text) = match told_of_run(&recorded.event, &self.sections, view) {
             Some((status, text)) => (Tone::Run(status), "run".to_owned(), text),
             None => {
-                let (status, task, text) = self.told_of_task(recorded)?;
-                (Tone::Task(status), task.to_string(), text)
+                let (status, text) = self.told_of_task(recorded)?;
+                let task = recorded.event.task()?;
+                (Tone::Task(status), label(task, recorded.event.item()), text)
             }
         };
         let (subject, text) = (plain_text(&subject), plain_text(&text));
         Some(Line { at: recorded.at, tone, subject, text })
     }
 
-    fn told_of_task<'a>(
-        &mut self,
-        recorded: &'a Recorded,
-    ) -> Option<(TaskStatus, &'a TaskId, String)> {
+    fn told_of_task(&mut self, recorded: &Recorded) -> Option<(TaskStatus, String)> {
         let at = recorded.at;
         Some(match &recorded.event {
-            Event::GrantAsked { attempt, wants } => {
+            Event::GrantAsked { wants, .. } => {
                 let WaitingOn::Lock { key } = wants.waiting_on() else { return None };
-                (TaskStatus::Waiting, &attempt.task, format!("asks for group {key}"))
+                (TaskStatus::Waiting, format!("asks for group {key}"))
+            }
+            Event::ItemsExpanded { task, items } => {
+                let memory = self.memory_of(task, None);
+                memory.dispatched_at = at;
+                memory.items = Some(items.len());
+                (TaskStatus::Running, format!("has {}", counted(items.len(), "item")))
             }
             Event::AttemptDispatched { attempt } => {
-                (TaskStatus::Running, &attempt.task, self.dispatched(attempt, at))
+                (TaskStatus::Running, self.dispatched(attempt, at))
             }
             Event::AttemptEnded { attempt, report } => {
                 let text = self.ended(attempt, report, at)?;
-                (TaskStatus::Cancelled, &attempt.task, text)
+                (TaskStatus::Cancelled, text)
             }
-            Event::RetryScheduled { task, until, feedback, .. } => {
-                let memory = self.memory.entry(task.clone()).or_default();
+            Event::RetryScheduled { task, item, until, feedback, .. } => {
+                let memory = self.memory_of(task, item.as_ref());
                 let next = if *feedback { "feedback round" } else { "retry" };
                 let when = match until.since(at) {
                     Millis(0) => "follows".to_owned(),
@@ -105,35 +112,47 @@ impl Teller {
                 };
                 let Memory { took, failure, .. } = memory;
                 let text = format!("failed after {took}: {failure}; {next} {when}");
-                (TaskStatus::Waiting, task, text)
+                (TaskStatus::Waiting, text)
             }
-            Event::TaskSucceeded { task } => {
-                let memory = self.memory.entry(task.clone()).or_default();
-                let attempt = attempt_words(memory.number);
-                (TaskStatus::Succeeded, task, format!("succeeded in {}{attempt}", memory.took))
+            Event::TaskSucceeded { task, item } => {
+                let memory = self.forget(task, item.as_ref());
+                let text = match memory.items {
+                    Some(count) => {
+                        let took = at.since(memory.dispatched_at);
+                        format!("succeeded in {took} ({})", counted(count, "item"))
+                    }
+                    None => format!("succeeded in {}{}", memory.took, attempt_words(memory.number)),
+                };
+                (TaskStatus::Succeeded, text)
             }
-            Event::TaskFailed { task, class, message } => {
-                let attempt = attempt_words(self.memory.get(task).map_or(1, |m| m.number));
-                (TaskStatus::Failed, task, format!("failed: {class}: {message}{attempt}"))
+            Event::TaskFailed { task, item, class, message } => {
+                let attempt = attempt_words(self.forget(task, item.as_ref()).number);
+                (TaskStatus::Failed, format!("failed: {class}: {message}{attempt}"))
             }
-            Event::TaskSkipped { task, reason } => match reason {
+            Event::TaskSkipped { reason, .. } => match reason {
                 // Whoever selected tasks knows, and sections are told when they open.
                 SkipReason::NotSelected | SkipReason::SectionNotEntered => return None,
-                reason => (TaskStatus::Skipped, task, format!("skipped: {reason}")),
+                reason => (TaskStatus::Skipped, format!("skipped: {reason}")),
             },
-            Event::TaskBlocked { task, by } => {
-                (TaskStatus::Blocked, task, format!("blocked by {by}"))
-            }
-            Event::TaskCancelled { task } => (TaskStatus::Cancelled, task, "cancelled".to_owned()),
-            Event::StopRequested { task: Some(task), .. } => {
-                (TaskStatus::Cancelled, task, "is being cancelled".to_owned())
+            Event::TaskBlocked { by, .. } => (TaskStatus::Blocked, format!("blocked by {by}")),
+            Event::TaskCancelled { .. } => (TaskStatus::Cancelled, "cancelled".to_owned()),
+            Event::StopRequested { task: Some(_), .. } => {
+                (TaskStatus::Cancelled, "is being cancelled".to_owned())
             }
             _ => return None,
         })
     }
 
+    fn memory_of(&mut self, task: &TaskId, item: Option<&ItemKey>) -> &mut Memory {
+        self.memory.entry((task.clone(), item.cloned())).or_default()
+    }
+
+    fn forget(&mut self, task: &TaskId, item: Option<&ItemKey>) -> Memory {
+        self.memory.remove(&(task.clone(), item.cloned())).unwrap_or_default()
+    }
+
     fn dispatched(&mut self, attempt: &AttemptId, at: Timestamp) -> String {
-        let memory = self.memory.entry(attempt.task.clone()).or_default();
+        let memory = self.memory_of(&attempt.task, attempt.item.as_ref());
         memory.number = attempt.number;
         memory.dispatched_at = at;
         format!("started{}", attempt_words(attempt.number))
@@ -147,7 +166,7 @@ impl Teller {
         report: &AttemptReport,
         at: Timestamp,
     ) -> Option<String> {
-        let memory = self.memory.entry(attempt.task.clone()).or_default();
+        let memory = self.memory_of(&attempt.task, attempt.item.as_ref());
         let begin = report.started_at.unwrap_or(memory.dispatched_at);
         memory.number = attempt.number;
         memory.took = report.ended_at.unwrap_or(at).since(begin);

@@ -95,12 +95,15 @@ impl Tape {
 
     pub(crate) fn succeed(&mut self, later_ms: u64, task: &str, number: u32) {
         self.end(later_ms, task, number, passed());
-        self.tell(0, Event::TaskSucceeded { task: odd_id(task) });
+        self.tell(0, Event::TaskSucceeded { task: odd_id(task), item: None });
     }
 
     pub(crate) fn retry(&mut self, task: &str, class: FailureClass, feedback: bool) {
         let until = self.at + Millis(5000);
-        self.tell(0, Event::RetryScheduled { task: odd_id(task), until, class, feedback });
+        self.tell(
+            0,
+            Event::RetryScheduled { task: odd_id(task), item: None, until, class, feedback },
+        );
     }
 
     pub(crate) fn finish(&mut self, status: RunStatus, failure: Option<Failure>) {
@@ -215,12 +218,15 @@ pub(crate) fn finished_tape() -> Tape {
     let tail = "Traceback:\n  ValueError: <script>alert('x')</script>\n```\n";
     tape.end(900, "broken", 1, exited(3, message, tail));
     let (class, task) = (FailureClass::Execution, odd_id("broken"));
-    tape.tell(0, Event::TaskFailed { task: task.clone(), class, message: message.to_owned() });
-    tape.tell(0, Event::TaskBlocked { task: odd_id("after-broken"), by: task.clone() });
+    tape.tell(
+        0,
+        Event::TaskFailed { task: task.clone(), item: None, class, message: message.to_owned() },
+    );
+    tape.tell(0, Event::TaskBlocked { task: odd_id("after-broken"), item: None, by: task.clone() });
     tape.end(61_000, "script", 2, judged(8.2));
-    tape.tell(0, Event::TaskSucceeded { task: odd_id("script") });
+    tape.tell(0, Event::TaskSucceeded { task: odd_id("script"), item: None });
     let reason = SkipReason::ConditionFalse { expression: "params.publish < 1".to_owned() };
-    tape.tell(0, Event::TaskSkipped { task: odd_id("publish"), reason });
+    tape.tell(0, Event::TaskSkipped { task: odd_id("publish"), item: None, reason });
     tape.tell(0, Event::SectionOpened { section: Section::Finally });
     tape.start(3, "cleanup", 1);
     tape.succeed(400, "cleanup", 1);
