@@ -73,6 +73,13 @@ impl Timestamp {
         Millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
 
+    /// As RFC 3339 to the second, rounded down: what programs read that know no fractions, such as
+    /// jq's `fromdateiso8601`.
+    #[must_use]
+    pub fn to_second(self) -> String {
+        format!("{:.0}", Self(self.0 - self.0 % 1000).to_jiff())
+    }
+
     /// As a `jiff` timestamp, for formatting in a time zone.
     #[must_use]
     pub fn to_jiff(self) -> jiff::Timestamp {
@@ -176,5 +183,6 @@ mod tests {
         assert_eq!(serde_json::from_str::<Timestamp>(&text).unwrap(), at);
         assert_eq!(Timestamp::from_unix_ms(i64::MAX) + Millis(u64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MAX.to_string(), "9998-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::from_unix_ms(1_764_066_466_999).to_second(), "2025-11-25T10:27:46Z");
     }
 }

@@ -13,6 +13,9 @@ pub const STATE_FILE_VERSION: u32 = 1;
 const PAUSE: Millis = Millis(500);
 
 /// The document: `version run metrics tasks hardware`.
+///
+/// Every time `X` in it is whole seconds of RFC 3339 in UTC, as jq's `fromdateiso8601` wants
+/// them, with `X_ms` beside it, milliseconds since the Unix epoch.
 #[must_use]
 pub fn state_document(view: &RunView) -> Value {
     let tasks = view.tasks().map(|task| (task.task.id.to_string(), task_value(&task)));
@@ -29,12 +32,10 @@ pub fn state_document(view: &RunView) -> Value {
 fn run_value(view: &RunView) -> Value {
     let state = view.state();
     let until = view.ended_at.unwrap_or(state.last_at);
-    json!({
+    let mut value = json!({
         "id": state.run,
         "workflow": view.plan().workflow,
         "status": view.status(),
-        "started_at": (state.last_seq > 0).then_some(state.started_at),
-        "ended_at": view.ended_at,
         "duration": until.since(state.started_at).as_secs_f64(),
         "max_concurrent": state.slots,
         "stage": state.stage,
@@ -43,7 +44,16 @@ fn run_value(view: &RunView) -> Value {
         "failure": view.failure,
         "params": view.plan().params,
         "last_seq": state.last_seq,
-    })
+    });
+    put_time(&mut value, "started_at", (state.last_seq > 0).then_some(state.started_at));
+    put_time(&mut value, "ended_at", view.ended_at);
+    value
+}
+
+/// Puts a time into a document twice: see [`state_document`].
+pub fn put_time(value: &mut Value, name: &str, at: Option<Timestamp>) {
+    value[name] = json!(at.map(Timestamp::to_second));
+    value[format!("{name}_ms")] = json!(at.map(Timestamp::unix_ms));
 }
 
 fn task_value(view: &TaskView<'_>) -> Value {
@@ -52,12 +62,12 @@ fn task_value(view: &TaskView<'_>) -> Value {
     let mut value = json!({
         "status": entry.status,
         "attempts": view.attempts.len(),
-        "started_at": entry.started_at,
-        "ended_at": entry.ended_at,
         "exit_code": last.and_then(segue_core::AttemptReport::exit_code),
         "class": entry.failure.as_ref().map(|(class, _)| class),
         "blocked_by": entry.blocked_by,
     });
+    put_time(&mut value, "started_at", entry.started_at);
+    put_time(&mut value, "ended_at", entry.ended_at);
     if let Some((_, message)) = &entry.failure {
         value["message"] = json!(message);
     }
@@ -65,7 +75,9 @@ fn task_value(view: &TaskView<'_>) -> Value {
         value["skipped"] = json!(reason.to_string());
     }
     if let Some((on, until)) = &entry.waiting {
-        value["waiting"] = json!({"for": on, "until": until});
+        let mut waiting = json!({"for": on});
+        put_time(&mut waiting, "until", *until);
+        value["waiting"] = waiting;
     }
     if let Some(report) = last.filter(|report| !report.outputs.is_empty()) {
         let outputs = report.outputs.iter().map(|(name, value)| (name.clone(), value.to_value()));

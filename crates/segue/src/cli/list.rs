@@ -2,6 +2,7 @@
 
 use clap::ArgMatches;
 use segue_core::{RunStatus, RunView, Section, TaskStatus, Value};
+use segue_engine::put_time;
 use segue_journal::{RunSummary, Store};
 use serde_json::json;
 
@@ -139,6 +140,8 @@ fn message(summary: &RunSummary) -> Option<String> {
 
 fn value(store: &Store, summary: &RunSummary, verbose: bool) -> Value {
     let mut value = json!(summary);
+    put_time(&mut value, "started_at", Some(summary.started_at));
+    put_time(&mut value, "ended_at", summary.ended_at);
     let resumable = is_resumable(summary.status);
     value["resumable"] = json!(resumable);
     if resumable {

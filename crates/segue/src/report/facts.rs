@@ -1,8 +1,8 @@
 //! What more than one face shows of a run: spans, sums, verdicts.
 
 use segue_core::{
-    AttemptReport, AttemptView, Finding, Metrics, Millis, RunView, TaskStatus, TaskView, Teardown,
-    Timestamp, Usd, WaitingOn,
+    AttemptId, AttemptReport, AttemptView, Finding, Metrics, Millis, Resources, RunView,
+    TaskStatus, TaskView, Teardown, Timestamp, Usd, WaitingOn,
 };
 
 /// The run's time so far: until its end, or its last event.
@@ -127,6 +127,25 @@ pub(super) fn totals(view: &RunView) -> Totals {
 pub(super) fn cost_per_minute(view: &RunView) -> Option<f64> {
     let minutes = duration(view).as_secs_f64() / 60.0;
     view.cost().filter(|_| minutes > 0.0).map(|cost| cost.dollars() / minutes)
+}
+
+/// How much of the run's budget is used, of a hundred; `None` without a budget.
+/// Attempts that told no cost count as none.
+pub(super) fn budget_percent(view: &RunView) -> Option<f64> {
+    let budget = view.plan().limits.budget.filter(|budget| budget.0 > 0)?;
+    let cost = view.cost().unwrap_or_default();
+    Some(cost.dollars() * 100.0 / budget.dollars())
+}
+
+/// The files that an attempt's output went to, relative to the run's folder: those that were made.
+pub(super) fn log_files(task: &TaskView<'_>, attempt: &AttemptView) -> Vec<String> {
+    let id = AttemptId { task: task.task.id.clone(), item: None, number: attempt.number };
+    let resources = attempt.report.as_ref().map(|report| &report.resources);
+    let made = |bytes: fn(&Resources) -> u64| resources.is_none_or(|r| bytes(r) > 0);
+    let stdout = made(|resources| resources.stdout_bytes).then_some("stdout.log");
+    let stderr = made(|resources| resources.stderr_bytes).then_some("stderr.log");
+    let names = [stdout, stderr].into_iter().flatten();
+    names.map(|name| format!("attempts/{}/{name}", id.folder())).collect()
 }
 
 /// What was seen of an attempt's processes, in words; `None` where all is well.

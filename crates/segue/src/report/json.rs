@@ -1,23 +1,27 @@
 //! `report.json`: `state.json`'s document, and what only a report tells.
 
-use segue_core::{AttemptView, RunView, Teardown, Timestamp, Usd};
+use segue_core::{AttemptView, RunView, TaskView, Teardown, Timestamp, Usd};
+use segue_engine::put_time;
 use serde_json::{Value, json};
 
 use super::advice::recommendations;
 use super::facts::{
-    attempt_duration, began_at, cost_per_minute, duration, ended_at, totals, verdicts,
+    attempt_duration, began_at, budget_percent, cost_per_minute, duration, ended_at, log_files,
+    totals, verdicts,
 };
 
 /// The report as a document: all of `state.json` (`version run metrics tasks hardware`), each
 /// task's `history` of attempts, and `gates`, `files`, `performance`, `recommendations`.
 ///
-/// Durations are numbers of seconds, money numbers of dollars, times RFC 3339 in UTC.
+/// Durations are numbers of seconds, money numbers of dollars, times as
+/// [`segue_engine::state_document`] has them.
 #[must_use]
 pub fn json(view: &RunView) -> Value {
     let now = view.state().last_at;
     let mut document = segue_engine::state_document(view);
     for task in view.tasks() {
-        let history: Vec<Value> = task.attempts.iter().map(|a| attempt_value(a, now)).collect();
+        let attempts = task.attempts.iter();
+        let history: Vec<Value> = attempts.map(|a| attempt_value(&task, a, now)).collect();
         let value = &mut document["tasks"][task.task.id.as_str()];
         value["cost_usd"] = json!(super::facts::task_cost(&task).map(Usd::dollars));
         value["history"] = Value::Array(history);
@@ -35,13 +39,14 @@ pub fn json(view: &RunView) -> Value {
     document
 }
 
-fn attempt_value(attempt: &AttemptView, now: Timestamp) -> Value {
+fn attempt_value(task: &TaskView<'_>, attempt: &AttemptView, now: Timestamp) -> Value {
     let mut value = json!({
         "number": attempt.number,
-        "started_at": began_at(attempt),
-        "ended_at": ended_at(attempt),
         "duration": attempt_duration(attempt, now).as_secs_f64(),
+        "logs": log_files(task, attempt),
     });
+    put_time(&mut value, "started_at", Some(began_at(attempt)));
+    put_time(&mut value, "ended_at", ended_at(attempt));
     let Some(report) = &attempt.report else { return value };
     let more = json!({
         "outcome": report.outcome,
@@ -94,6 +99,10 @@ fn performance(view: &RunView) -> Value {
     });
     if let Some(rate) = cost_per_minute(view) {
         value["cost_per_minute"] = json!((rate * 1e6).round() / 1e6);
+    }
+    if let Some(percent) = budget_percent(view) {
+        value["budget_usd"] = json!(view.plan().limits.budget.map(Usd::dollars));
+        value["budget_utilization_percent"] = json!((percent * 100.0).round() / 100.0);
     }
     value
 }

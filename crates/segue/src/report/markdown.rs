@@ -6,8 +6,8 @@ use segue_core::{RunView, TaskView, Timestamp};
 
 use super::advice::recommendations;
 use super::facts::{
-    attempt_duration, bytes, cost_per_minute, counts, duration, failure_words, status_words,
-    task_cost, task_duration, teardown_trouble, totals, verdicts,
+    attempt_duration, budget_percent, bytes, cost_per_minute, counts, duration, failure_words,
+    log_files, status_words, task_cost, task_duration, teardown_trouble, totals, verdicts,
 };
 
 /// Lines of a failed attempt's stderr that the report shows.
@@ -52,6 +52,9 @@ fn write_summary(out: &mut String, view: &RunView) -> fmt::Result {
             Some(rate) => writeln!(out, " (${rate:.2} a minute)")?,
             None => out.push('\n'),
         }
+    }
+    if let (Some(percent), Some(budget)) = (budget_percent(view), view.plan().limits.budget) {
+        writeln!(out, "- Budget: {percent:.1} % of {budget} used")?;
     }
     let totals = totals(view);
     writeln!(out, "- Peak memory of a process: {}", bytes(totals.peak_memory_bytes))?;
@@ -206,6 +209,11 @@ fn write_failure(
         let lines: Vec<&str> = report.stderr_tail.trim_end().lines().collect();
         let tail = lines[lines.len().saturating_sub(STDERR_LINES_MAX)..].join("\n");
         writeln!(out, "\n{}", fenced(&tail))?;
+    }
+    let logs: Vec<String> =
+        log_files(task, attempt).iter().map(|path| format!("`{}`", Code(path))).collect();
+    if !logs.is_empty() {
+        writeln!(out, "\nLogs: {}", logs.join(", "))?;
     }
     Ok(())
 }

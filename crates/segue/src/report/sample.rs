@@ -180,6 +180,7 @@ fn episode() -> Plan {
         plan.tasks[index].stage = Some(stage);
     }
     plan.tasks[3].limits.timeout = Some(Millis(1900));
+    plan.limits.budget = Some(Usd(5_510_000));
     plan.tasks[5].optional = true;
     plan.tasks[6].section = Section::Finally;
     plan

@@ -1,7 +1,9 @@
 //! The timeline: a bar for each attempt, its waits between them, an axis of elapsed time.
 //!
-//! Up to [`ROWS_MAX`] tasks have a row each. More are folded: bars share rows in which they do
-//! not overlap, so that a thousand tasks take about as many rows as ran at once.
+//! Positions along the axis are percentages, so that the chart has the width of its page, however
+//! narrow, and its text keeps its size; what a narrow page has no room for carries the class
+//! `roomy`. Up to [`ROWS_MAX`] tasks have a row each. More are folded: bars share rows in which
+//! they do not overlap, so that a thousand tasks take about as many rows as ran at once.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,8 +20,8 @@ const ROWS_MAX: usize = 80;
 const FOLDED_ROWS_MAX: usize = 200;
 const ROW_HEIGHT: f64 = 22.0;
 const AXIS_HEIGHT: f64 = 26.0;
-const WIDTH: f64 = 1160.0;
-const RIGHT: f64 = 30.0;
+/// How wide the plot is on a wide page, for what is shown only where it has room.
+const PLOT_WIDTH: f64 = 900.0;
 const NAME_CHARS_MAX: usize = 28;
 const CHAR_WIDTH: f64 = 7.3;
 
@@ -27,13 +29,12 @@ const CHAR_WIDTH: f64 = 7.3;
 struct Scale {
     begin: Timestamp,
     span: Millis,
-    left: f64,
-    width: f64,
 }
 
 impl Scale {
+    /// In percent of the plot's width.
     fn x(&self, at: Timestamp) -> f64 {
-        self.left + self.width * (at.since(self.begin).as_secs_f64() / self.span.as_secs_f64())
+        100.0 * (at.since(self.begin).as_secs_f64() / self.span.as_secs_f64())
     }
 }
 
@@ -52,21 +53,31 @@ pub(super) fn write_gantt(out: &mut String, view: &RunView) -> fmt::Result {
         if folded { 14.0 } else { chars as f64 * CHAR_WIDTH + 34.0 },
         AXIS_HEIGHT + shown as f64 * ROW_HEIGHT + 8.0,
     );
-    let scale =
-        Scale { begin, span: Millis(now.since(begin).0.max(1)), left, width: WIDTH - left - RIGHT };
+    let scale = Scale { begin, span: Millis(now.since(begin).0.max(1)) };
+    let drawn = || tasks.iter().zip(&rows).filter(|(_, row)| **row < shown);
+    #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
+    let y = |row: usize| AXIS_HEIGHT + row as f64 * ROW_HEIGHT;
     writeln!(
         out,
-        "<svg class=\"gantt\" role=\"img\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
-         width=\"{WIDTH}\" height=\"{height:.0}\"><title>Attempts over time</title>",
+        "<div class=\"gantt\" role=\"img\" aria-label=\"Attempts over time\" \
+         style=\"--wide:{left:.0}px\">\n<svg class=\"names\" height=\"{height:.0}\">",
     )?;
-    write_axis(out, &scale, height)?;
-    for (task, row) in tasks.iter().zip(rows).filter(|(_, row)| *row < shown) {
-        #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
-        let y = AXIS_HEIGHT + row as f64 * ROW_HEIGHT;
-        write_task(out, task, &scale, y, folded, now)?;
+    for (task, row) in drawn().filter(|_| !folded) {
+        write_name(out, task, y(*row))?;
     }
-    out.push_str("</svg>");
+    writeln!(out, "</svg>\n<svg class=\"plot\" height=\"{height:.0}\">")?;
+    write_axis(out, &scale, height)?;
+    for (task, row) in drawn() {
+        write_task(out, task, &scale, y(*row), folded, now)?;
+    }
+    out.push_str("</svg></div>");
     Ok(())
+}
+
+fn write_name(out: &mut String, task: &TaskView<'_>, y: f64) -> fmt::Result {
+    let short: String = task.task.id.as_str().chars().take(NAME_CHARS_MAX).collect();
+    let (mark, name) = (symbol(task.entry.status), Escaped(&short));
+    write!(out, "<text x=\"8\" y=\"{}\">{mark} {name}</text>", y + 15.0)
 }
 
 /// Each task's row, and whether rows are shared.
@@ -113,10 +124,12 @@ fn write_axis(out: &mut String, scale: &Scale, height: f64) -> fmt::Result {
     let mut at = 0;
     while at <= scale.span.0 {
         let x = scale.x(scale.begin + Millis(at));
+        let roomy = if (at / step).is_multiple_of(2) { "" } else { " roomy" };
         write!(
             out,
-            "<path class=\"grid\" d=\"M{x:.1} {AXIS_HEIGHT}V{height:.0}\"/>\
-             <text class=\"axis\" x=\"{x:.1}\" y=\"16\" text-anchor=\"middle\">{}</text>",
+            "<line class=\"grid\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"{AXIS_HEIGHT}\" \
+             y2=\"{height:.0}\"/><text class=\"axis{roomy}\" x=\"{x:.2}%\" y=\"16\" \
+             text-anchor=\"middle\">{}</text>",
             tick(at, step),
         )?;
         at += step;
@@ -149,16 +162,15 @@ fn write_task(
 ) -> fmt::Result {
     let id = task.task.id.as_str();
     let base = y + 15.0;
-    if !folded {
-        let short: String = id.chars().take(NAME_CHARS_MAX).collect();
-        let (mark, name) = (symbol(task.entry.status), Escaped(&short));
-        write!(out, "<text x=\"8\" y=\"{base}\">{mark} {name}</text>")?;
-    }
     let mut before: Option<Timestamp> = None;
     for attempt in task.attempts {
         if let Some(end) = before {
             let (x, to, middle) = (scale.x(end), scale.x(began_at(attempt)), y + 11.0);
-            write!(out, "<path class=\"gap\" d=\"M{x:.1} {middle}H{to:.1}\"/>")?;
+            write!(
+                out,
+                "<line class=\"gap\" x1=\"{x:.2}%\" x2=\"{to:.2}%\" y1=\"{middle}\" \
+                 y2=\"{middle}\"/>",
+            )?;
         }
         write_bar(out, task, attempt, scale, y, now)?;
         before = ended_at(attempt);
@@ -167,9 +179,10 @@ fn write_task(
     let width = scale.x(ended_at(first).unwrap_or(now)) - scale.x(began_at(first));
     #[expect(clippy::cast_precision_loss, reason = "a count of characters")]
     let needed = id.chars().count() as f64 * CHAR_WIDTH + 8.0;
-    if folded && width > needed {
-        let x = scale.x(began_at(first)) + 4.0;
-        write!(out, "<text class=\"in\" x=\"{x:.1}\" y=\"{base}\">{}</text>", Escaped(id))?;
+    if folded && width / 100.0 * PLOT_WIDTH > needed {
+        let x = scale.x(began_at(first));
+        let id = Escaped(id);
+        write!(out, "<text class=\"in roomy\" x=\"{x:.2}%\" dx=\"4\" y=\"{base}\">{id}</text>")?;
     }
     out.push('\n');
     Ok(())
@@ -185,7 +198,7 @@ fn write_bar(
 ) -> fmt::Result {
     let begin = began_at(attempt);
     let x = scale.x(begin);
-    let width = (scale.x(ended_at(attempt).unwrap_or(now)) - x).max(2.0);
+    let width = scale.x(ended_at(attempt).unwrap_or(now)) - x;
     let (class, words) = match &attempt.report {
         None => ("run", "running".to_owned()),
         Some(report) => match report.class {
@@ -196,26 +209,27 @@ fn write_bar(
     };
     write!(
         out,
-        "<rect class=\"bar {class}\" x=\"{x:.1}\" y=\"{}\" width=\"{width:.1}\" height=\"16\" \
-         rx=\"{:.1}\"><title>{}, attempt {}: {}, {} from {begin}</title></rect>",
+        "<rect class=\"bar {class}\" x=\"{x:.2}%\" y=\"{}\" style=\"width:max(2px,{width:.2}%)\" \
+         height=\"16\" rx=\"2\"><title>{}, attempt {}: {}, {} from {begin}</title></rect>",
         y + 3.0,
-        (width / 4.0).min(3.0),
         Escaped(task.task.id.as_str()),
         attempt.number,
         Escaped(&words),
         attempt_duration(attempt, now),
     )?;
     // The outcome by a symbol too, where it has room.
-    if width >= 14.0 && class != "ok" {
+    let room = width / 100.0 * PLOT_WIDTH;
+    if room >= 14.0 && class != "ok" {
         let mark = match class {
             "bad" => "✗",
             "stop" => "■",
             _ => "▶",
         };
+        let roomy = if room < 60.0 { " roomy" } else { "" };
         write!(
             out,
-            "<text class=\"in\" x=\"{:.1}\" y=\"{}\">{mark}</text>",
-            x + width - 12.0,
+            "<text class=\"in{roomy}\" x=\"{:.2}%\" dx=\"-12\" y=\"{}\">{mark}</text>",
+            x + width,
             y + 15.0
         )?;
     }

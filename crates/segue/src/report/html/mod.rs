@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 use segue_core::{AttemptId, RunView};
 
 use super::advice::recommendations;
-use super::facts::{bytes, cost_per_minute, duration, totals, verdicts};
+use super::facts::{budget_percent, bytes, cost_per_minute, duration, totals, verdicts};
 use crate::graph::{self, Escaped, run_symbol, symbol};
 
 mod gantt;
@@ -84,6 +84,12 @@ fn write_header(out: &mut String, view: &RunView) -> fmt::Result {
     fact(out, "Duration", &duration(view).to_string())?;
     let cost = view.cost().map_or("–".to_owned(), |cost| cost.to_string());
     fact(out, "Cost", &cost)?;
+    if let Some(rate) = cost_per_minute(view) {
+        fact(out, "Cost a minute", &format!("${rate:.2}"))?;
+    }
+    if let (Some(percent), Some(budget)) = (budget_percent(view), view.plan().limits.budget) {
+        fact(out, "Budget used", &format!("{percent:.1} % of {budget}"))?;
+    }
     let metrics = view.metrics();
     fact(out, "Tasks", &metrics.total.to_string())?;
     for (status, count) in metrics.counts.iter().filter(|(_, count)| *count > 0) {
@@ -211,9 +217,6 @@ fn write_hardware(out: &mut String, view: &RunView) -> fmt::Result {
     }
     fact(out, "CPU time, user", &totals.user.to_string())?;
     fact(out, "CPU time, system", &totals.system.to_string())?;
-    if let Some(rate) = cost_per_minute(view) {
-        fact(out, "Cost a minute", &format!("${rate:.2}"))?;
-    }
     out.push_str("</dl>\n");
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use segue_core::{AttemptId, AttemptView, RunView, TaskIndex, TaskStatus, TaskView, Timestamp};
 
 use super::super::facts::{
-    attempt_duration, bytes, failure_words, status_words, task_cost, task_duration,
+    attempt_duration, bytes, failure_words, log_files, status_words, task_cost, task_duration,
     teardown_trouble,
 };
 use crate::graph::{Escaped, symbol};
@@ -149,10 +149,24 @@ fn write_attempt(
         bytes(resources.tree_peak_memory_bytes.unwrap_or(resources.peak_memory_bytes)),
         bytes(resources.stdout_bytes.saturating_add(resources.stderr_bytes)),
     )?;
+    write_links(out, task, attempt)?;
     write_outputs(out, attempt)?;
     write_pre(out, "Last lines of stderr", &console::strip_ansi_codes(&report.stderr_tail))?;
     write_pre(out, "Log", log.map_or("", String::as_str))?;
     out.push_str("</details>\n");
+    Ok(())
+}
+
+/// Links to the attempt's logs, which lie beside the page in the run's folder.
+fn write_links(out: &mut String, task: &TaskView<'_>, attempt: &AttemptView) -> fmt::Result {
+    let paths = log_files(task, attempt);
+    for (place, path) in paths.iter().enumerate() {
+        let before = if place == 0 { "<div class=\"faint\">files: " } else { ", " };
+        // A folder's name has `%` in place of what no URL may have; here it is a name again.
+        let (link, path) = (path.replace('%', "%25"), Escaped(path));
+        write!(out, "{before}<a href=\"{}\"><code>{path}</code></a>", Escaped(&link))?;
+    }
+    out.push_str(if paths.is_empty() { "" } else { "</div>\n" });
     Ok(())
 }
 

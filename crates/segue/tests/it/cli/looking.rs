@@ -52,6 +52,14 @@ fn a_run_is_seen_from_every_side() {
         serde_json::from_str(&lab.expect(0, arguments).stdout).expect("JSON")
     };
 
+    // jq's `fromdateiso8601` knows no fractions of a second.
+    for (file, path) in [("state.json", "run"), ("report.json", "run")] {
+        let document = read_json(&lab.latest().join(file));
+        let at = document[path]["started_at"].as_str().expect("a time");
+        assert_eq!((at.len(), at.ends_with('Z')), ("2026-11-25T12:03:04Z".len(), true), "{at}");
+        assert!(document[path]["started_at_ms"].as_u64() > Some(1_700_000_000_000));
+    }
+
     let shown = json(&["show", "latest", "--json"]);
     let state = lab.state();
     assert_eq!(shown["metrics"], state["metrics"]);
