@@ -4,6 +4,8 @@
 //! serve the check of literal lists at load, the scheduler, and the driver where a list lies in
 //! a file.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -45,15 +47,22 @@ pub struct ForEach {
 }
 
 impl ForEach {
-    /// How many items there are, where the plan says so by itself.
+    /// How many items there are, where that is known before the run: from the plan itself, or
+    /// from its parameters alone.
     #[must_use]
-    pub fn count(&self) -> Option<usize> {
-        match self.source {
-            ItemSource::Items(_) | ItemSource::Glob(_) => None,
-            ItemSource::List(_) | ItemSource::Matrix(_) => {
-                Some(list_items(self, &Value::Null, Vec::new()).map_or(0, |items| items.len()))
+    pub fn count(&self, params: &BTreeMap<String, Value>) -> Option<usize> {
+        let scope = match &self.source {
+            ItemSource::Glob(_) => return None,
+            ItemSource::List(_) | ItemSource::Matrix(_) => Value::Null,
+            ItemSource::Items(source) => {
+                let names = crate::check_expression(&source.0).ok()?;
+                let given =
+                    |name: &String| matches!(name.split('.').next(), Some("params" | "range"));
+                names.iter().all(given).then(|| json!({"params": params}))?
             }
-        }
+        };
+        // A list that cannot be made has no items to begin.
+        Some(list_items(self, &scope, Vec::new()).map_or(0, |items| items.len()))
     }
 }
 
@@ -221,7 +230,7 @@ fn json(value: &Value) -> String {
 }
 
 fn check_distinct(for_each: &ForEach, keys: &[ItemKey]) -> Result<(), String> {
-    let mut places = std::collections::BTreeMap::new();
+    let mut places = BTreeMap::new();
     for (position, key) in keys.iter().enumerate() {
         let number = position + 1;
         let text = key.as_str();

@@ -239,6 +239,16 @@ impl RunView {
         self.state.items_of(index).iter().map(|&node| self.item(node))
     }
 
+    /// How many attempts of a task got a slot, those of its items included.
+    ///
+    /// # Panics
+    /// If the plan has no such place.
+    #[must_use]
+    pub fn attempts_of(&self, index: TaskIndex) -> usize {
+        let items = self.items(index).map(|item| item.attempts.len()).sum::<usize>();
+        self.attempts[index].len() + items
+    }
+
     /// One item of a task by its key, also one that is not listed any more.
     #[must_use]
     pub fn item_of(&self, index: TaskIndex, key: &ItemKey) -> Option<TaskView<'_>> {
@@ -254,7 +264,7 @@ impl RunView {
         }
     }
 
-    /// Every task with an attempt or none, and every listed item: what may have attempts.
+    /// Every task, each followed by its items: whatever may have attempts.
     pub fn nodes(&self) -> impl Iterator<Item = TaskView<'_>> {
         self.tasks().flat_map(|task| std::iter::once(task).chain(self.items(task.index)))
     }

@@ -66,7 +66,7 @@ impl WorstCase {
         let rehearsal = Rehearsal::of(plan);
         let mut unbounded = Vec::new();
         let worst: Vec<Option<Worst>> = (0..plan.tasks.len())
-            .map(|index| match worst_of(&plan.tasks[index]) {
+            .map(|index| match worst_of(plan, &plan.tasks[index]) {
                 _ if rehearsal.is_left_out(index) => Some(Worst::default()),
                 Ok(worst) => Some(worst),
                 Err(why) => {
@@ -100,7 +100,7 @@ impl WorstCase {
 }
 
 /// The most that a task can take, once it may start.
-fn worst_of(task: &Task) -> Result<Worst, Unbounded> {
+fn worst_of(plan: &Plan, task: &Task) -> Result<Worst, Unbounded> {
     let limit = task.limits.timeout.ok_or(Unbounded::NoTimeout)?;
     if task.group.as_ref().is_some_and(|group| group.on_busy == OnBusy::Queue) {
         return Err(Unbounded::WaitsForGroup);
@@ -122,7 +122,7 @@ fn worst_of(task: &Task) -> Result<Worst, Unbounded> {
     let waits = task.retry.delays().fold(0, |sum: u64, delay| sum.saturating_add(delay.0));
     let width = match &task.for_each {
         None => 1,
-        Some(for_each) => for_each.count().ok_or(Unbounded::Items)?,
+        Some(for_each) => for_each.count(&plan.params).ok_or(Unbounded::Items)?,
     };
     let items = u64::try_from(width).unwrap_or(u64::MAX);
     let work = Millis(once.saturating_mul(tries).saturating_mul(items));

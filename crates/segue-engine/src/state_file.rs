@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use segue_core::{Hardware, Metrics, Millis, RunStatus, RunView, TaskView, Timestamp};
+use segue_core::{
+    Hardware, ItemCounts, Metrics, Millis, RunStatus, RunView, TaskStatus, TaskView, Timestamp,
+};
 use segue_journal::{IoError, write_atomic};
 use serde_json::{Value, json};
 
@@ -18,7 +20,7 @@ const PAUSE: Millis = Millis(500);
 /// them, with `X_ms` beside it, milliseconds since the Unix epoch.
 #[must_use]
 pub fn state_document(view: &RunView) -> Value {
-    let tasks = view.tasks().map(|task| (task.task.id.to_string(), task_value(&task)));
+    let tasks = view.tasks().map(|task| (task.task.id.to_string(), task_value(view, &task)));
     let metrics: Metrics = view.metrics();
     json!({
         "version": STATE_FILE_VERSION,
@@ -56,18 +58,21 @@ pub fn put_time(value: &mut Value, name: &str, at: Option<Timestamp>) {
     value[format!("{name}_ms")] = json!(at.map(Timestamp::unix_ms));
 }
 
-fn task_value(view: &TaskView<'_>) -> Value {
+fn task_value(run: &RunView, view: &TaskView<'_>) -> Value {
     let entry = view.entry;
     let last = entry.last.as_deref();
     let mut value = json!({
         "status": entry.status,
-        "attempts": view.attempts.len(),
+        "attempts": run.attempts_of(view.index),
         "exit_code": last.and_then(segue_core::AttemptReport::exit_code),
         "class": entry.failure.as_ref().map(|(class, _)| class),
         "blocked_by": entry.blocked_by,
     });
     put_time(&mut value, "started_at", entry.started_at);
     put_time(&mut value, "ended_at", entry.ended_at);
+    if let Some(items) = &entry.expansion {
+        value["items"] = counters(&items.counts);
+    }
     if let Some((_, message)) = &entry.failure {
         value["message"] = json!(message);
     }
@@ -84,6 +89,13 @@ fn task_value(view: &TaskView<'_>) -> Value {
         value["outputs"] = outputs.collect();
     }
     value
+}
+
+/// How many of a task's items stand how: a counter per status, and `total`.
+fn counters(counts: &ItemCounts) -> Value {
+    let by_status = TaskStatus::ALL.iter().map(|&status| (status.word(), counts.of(status)));
+    let all = by_status.chain([("total", counts.total())]);
+    all.map(|(word, count)| (word.to_owned(), json!(count))).collect()
 }
 
 fn hardware(hardware: &Hardware) -> Value {

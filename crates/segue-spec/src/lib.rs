@@ -13,6 +13,7 @@
 //! `params` and `lower` (values in, plan out).
 
 mod diagnostic;
+mod for_each;
 mod graph;
 mod keys;
 mod lower;

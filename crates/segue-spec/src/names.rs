@@ -6,6 +6,7 @@ use std::ops::Range;
 use segue_core::{ExpressionError, Mode, Section, check_expression, check_template, evaluate};
 
 use crate::diagnostic::{Diagnostic, Severity, Sink};
+use crate::for_each;
 use crate::graph::Graph;
 use crate::keys::Place;
 use crate::nearest::{nearest, suggest};
@@ -16,7 +17,7 @@ use crate::templates::{bracketed, filters, find_path};
 
 const RUN: &[&str] = &["id", "started_at", "status", "failure", "cost", "duration", "workflow"];
 const RUN_EARLY: &[&str] = &["id", "started_at"];
-const TASK: &[&str] = &["id", "attempt"];
+const TASK: &[&str] = &["id", "attempt", "item"];
 const PREVIOUS: &[&str] = &["class", "exit_code", "stderr_tail", "message", "findings"];
 const OF_TASK: &[&str] =
     &["status", "outputs", "result", "exit_code", "files", "attempts", "error", "class", "items"];
@@ -255,13 +256,17 @@ impl<'a, 'n> Names<'a, 'n> {
         }
     }
 
-    /// Whether a name is what `for_each` calls its items.
+    /// Whether a name is what `for_each` calls its items, where there is one.
     fn is_item(&self, one: &Use<'n>, root: &str) -> bool {
+        let places = [Place::Text, Place::Secret, Place::Control, Place::Gate];
+        let task = one.owner.map(|owner| self.tasks[owner].node);
+        let knows = |task| for_each::knows_items(task, one.node);
+        places.contains(&one.place) && task.is_some_and(knows) && self.names_item(one, root)
+    }
+
+    fn names_item(&self, one: &Use<'n>, root: &str) -> bool {
         let each = one.owner.and_then(|owner| self.tasks[owner].node.get("for_each"));
-        each.is_some_and(|each| {
-            let name = each.get("as").and_then(Node::scalar).unwrap_or("item");
-            root == name || root == "item" || root == "loop"
-        })
+        each.is_some_and(|each| for_each::names_item(each, root))
     }
 
     fn unknown_root(&mut self, one: &Use<'n>, path: &str, root: &str, roots: &[&str]) {
@@ -277,9 +282,15 @@ impl<'a, 'n> Names<'a, 'n> {
                 help,
             );
         }
+        if self.names_item(one, root) {
+            let message = format!("there is no `{root}` here");
+            let help = "`skip_if` is asked of each item, `if` of the task; the list comes first";
+            let label = "of no one item";
+            return self.sink.error("segue::spec::unknown_name", &span, message, label, help);
+        }
         let known = [
             "params", "env", "secrets", "run", "tasks", "task", "item", "event", "limits",
-            "output", "previous",
+            "output", "previous", "loop",
         ];
         let (message, help) = if known.contains(&root) {
             let list = roots.iter().map(|root| format!("`{root}`")).collect::<Vec<_>>();
@@ -390,7 +401,12 @@ impl<'a, 'n> Names<'a, 'n> {
             };
             self.sink.error("segue::spec::unknown_name", &span, message, "not defined", help);
         }
-        if matches!(field, None | Some("result")) {
+        if field == Some("items") && self.tasks[target].node.get("for_each").is_none() {
+            let message = format!("`{id}` has no items");
+            let help = "only a task with `for_each` has; what it printed is `result`";
+            self.sink.error("segue::spec::unknown_name", &span, message, "not defined", help);
+        }
+        if matches!(field, None | Some("result" | "items")) {
             self.wanted[target] = true;
         }
         let Some(owner) = one.owner else {

@@ -103,6 +103,7 @@ pub fn check(source: &Source, files: Files<'_>) -> Result<Workflow, Diagnostics>
     let graph = Graph::of(&shape.tasks, &mut sink);
     let secrets = root.get("secrets").map(Node::scalars).unwrap_or_default();
     check_secrets(&root, &shape, &secrets, &mut sink);
+    crate::for_each::check(&shape.tasks, &mut sink);
     let mut names = Names::new(&source.text, &shape.tasks, &graph, &mut sink);
     names.params = params.iter().map(|param| param.name.as_str()).collect();
     let is_number = |param: &&ParamSpec| {

@@ -90,14 +90,17 @@ impl Store {
         }
     }
 
-    /// Fails unless the run's state counts so many succeeded tasks.
-    fn expect_succeeded(&self, tasks: usize) -> Result<()> {
+    /// Fails unless the run's state counts every task of the workload as succeeded.
+    fn expect_succeeded(&self, workload: &Workload) -> Result<()> {
+        let tasks = workload.tasks.len();
         let path = self.only_run()?.join("state.json");
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("failed to read `{}`", path.display()))?;
         let state: serde_json::Value =
             serde_json::from_str(&text).context("`state.json` is not JSON")?;
-        match state["metrics"]["succeeded"].as_u64() {
+        let counters =
+            if workload.as_items { &state["tasks"]["each"]["items"] } else { &state["metrics"] };
+        match counters["succeeded"].as_u64() {
             Some(succeeded) if succeeded == tasks as u64 => Ok(()),
             other => bail!("`state.json` counts {other:?} of {tasks} tasks as succeeded"),
         }
@@ -126,7 +129,7 @@ pub(super) fn run(
     let mut command = store.run_command(binary, workload.slots, sync_delay_ms)?;
     let (seconds, status) = time(&mut command)?;
     store.expect_code(status, 0)?;
-    store.expect_succeeded(workload.tasks.len())?;
+    store.expect_succeeded(workload)?;
     Ok(seconds)
 }
 
@@ -218,7 +221,7 @@ pub(super) fn peak_memory(
         (status, sampler.join().expect("the sampler does not panic"))
     });
     store.expect_code(status.context("failed to wait for segue")?, 0)?;
-    store.expect_succeeded(workload.tasks.len())?;
+    store.expect_succeeded(workload)?;
     if peak == 0 {
         bail!("no sample of its memory was taken");
     }

@@ -17,6 +17,8 @@ pub(super) struct Workload {
     pub(super) bar: Bar,
     /// Whether they are jobs of `segue exec` in place of a workflow.
     pub(super) jobs: bool,
+    /// To Segue they are the items of one task.
+    pub(super) as_items: bool,
 }
 
 /// One process and the tasks, by index, that have to end before it.
@@ -37,13 +39,20 @@ pub(super) fn all() -> Result<Vec<Workload>> {
         jobs: true,
         ..uniform(1_000, 1_000, &["sleep", "1"])
     };
-    let flat = [flat(1_000, 2), flat(1_000, 8)];
-    Ok(flat.into_iter().chain([chain(500), layers(20, 50, 3), sleep, exec, output()?]).collect())
+    let first = [flat(1_000, 2), flat(1_000, 8), items(10_000, 8), chain(500)];
+    let then = [layers(20, 50, 3), sleep, exec, output()?];
+    Ok(first.into_iter().chain(then).collect())
 }
 
 /// `count` × `true`, independent of each other.
 pub(super) fn flat(count: usize, slots: usize) -> Workload {
     Workload { name: format!("{count} × `true` at {slots}"), ..uniform(count, slots, &["true"]) }
+}
+
+/// `count` × `true`, to Segue the items of one task.
+pub(super) fn items(count: usize, slots: usize) -> Workload {
+    let name = format!("for_each of {count} × `true` at {slots}");
+    Workload { name, as_items: true, ..uniform(count, slots, &["true"]) }
 }
 
 /// `count` × `true`, each after the one before.
@@ -89,6 +98,7 @@ fn uniform(count: usize, slots: usize, argv: &[&str]) -> Workload {
         sink: Sink::Null,
         bar: Bar::Ratio(1.5),
         jobs: false,
+        as_items: false,
     }
 }
 
@@ -102,6 +112,12 @@ impl Workload {
     /// The workload as a workflow file.
     pub(super) fn to_yaml(&self) -> String {
         let mut yaml = String::from("name: bench\ntasks:\n");
+        if self.as_items {
+            let argv = serde_json::to_string(&self.tasks[0].argv).expect("words are JSON");
+            let items = format!("{{items: \"range({})\"}}", self.tasks.len());
+            yaml.push_str(&format!("  each: {{argv: {argv}, for_each: {items}}}\n"));
+            return yaml;
+        }
         for (index, task) in self.tasks.iter().enumerate() {
             let argv = serde_json::to_string(&task.argv).expect("words are JSON");
             let needs: Vec<String> = task.needs.iter().map(|need| format!("t{need}")).collect();
@@ -125,6 +141,13 @@ mod tests {
                         t2: {argv: [\"true\"], needs: [t0, t1]}\n  \
                         t3: {argv: [\"true\"], needs: [t1, t0]}\n";
         assert_eq!(layers(2, 2, 2).to_yaml(), expected);
+    }
+
+    #[test]
+    fn items_are_one_task() {
+        let expected = "name: bench\ntasks:\n  each: {argv: [\"true\"], for_each: {items: \
+                        \"range(3)\"}}\n";
+        assert_eq!(items(3, 2).to_yaml(), expected);
     }
 
     #[test]

@@ -151,7 +151,9 @@ fn what_has_no_bound_is_named_and_the_runs_own_timeout_holds() {
     let group = |on_busy| ConcurrencyGroup { key: Expression("'k'".into()), max: 1, on_busy };
     let plan = tasks("a; b; c; d; e")
         .with("a", |t| t.limits.timeout = None)
-        .with("e", |t| t.for_each = Some(each(ItemSource::Items(Expression("params.x".into())))))
+        .with("e", |t| {
+            t.for_each = Some(each(ItemSource::Items(Expression("tasks.a.result".into()))))
+        })
         .with("b", |t| t.group = Some(group(OnBusy::Queue)))
         .with("c", |t| t.group = Some(group(OnBusy::Reject)))
         .with("d", |t| (t.limits.timeout, t.excluded) = (None, true))

@@ -244,18 +244,20 @@ const PRECHECK: Object = Object {
 
 pub(super) const PRECHECK_KIND: Kind = Kind::Object(&PRECHECK);
 
+const ITEM_COUNT: Kind = Kind::Late(&Kind::Integer(1, 100_000));
+
 const FOR_EACH: Object = Object {
     what: "a for_each",
     keys: &[&[
         key("items", Kind::Expression(Place::Control), "Gives the list of items."),
         key("list", Kind::List(&Kind::Any), "The items."),
-        key("glob", Kind::Glob(Place::Text), "Files are the items."),
+        key("glob", Kind::Glob(Place::Text), "The files that match are the items, sorted."),
         key("matrix", Kind::Map(&Kind::List(&Kind::Any), MapKey::Name), "All combinations."),
-        key("exclude", Kind::List(&Kind::Any), "Items that are left out."),
-        key("as", Kind::Name, "What templates call an item; `item` unless given."),
+        key("exclude", Kind::List(&Kind::Any), "Items that are left out; globs for a glob."),
+        key("as", Kind::Name, "What templates call an item besides `item`."),
         key("key", Kind::Expression(Place::Control), "Gives an item's key."),
-        key("max_parallel", COUNT, "How many items run at once."),
-        key("batch", COUNT, "How many items go to one attempt."),
+        key("max_parallel", ITEM_COUNT, "How many items are under way at once."),
+        key("batch", ITEM_COUNT, "How many items end before the next ones begin."),
         key("on_item_failure", Kind::Word(&["continue", "stop"]), "What a failed item does."),
     ]],
     one_of: &["items", "list", "glob", "matrix"],

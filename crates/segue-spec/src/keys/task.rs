@@ -28,7 +28,7 @@ const WHEN: &[Key] = &[
         Kind::Word(&["all_succeeded", "all_done", "any_succeeded", "any_failed"]),
         "Which ends of its needs let it start.",
     ),
-    key("for_each", FOR_EACH_KIND, "Makes it one task per item.").later(),
+    key("for_each", FOR_EACH_KIND, "Makes it one task per item."),
     key("optional", Kind::Bool, "Its failure warns and counts as met."),
     key("resources", Kind::Map(&Kind::Any, MapKey::Name), "What it takes of the machine.").later(),
     key("precheck", PRECHECK_KIND, "What must be there before it starts.").later(),

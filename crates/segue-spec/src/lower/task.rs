@@ -53,6 +53,11 @@ impl<'a> Lowering<'a> {
             Some("any_failed") => When::AnyFailed,
             _ => When::AllSucceeded,
         };
+        task.for_each = node.get("for_each").map(|each| {
+            let max_parallel = self.quantity(each.get("max_parallel"), whole);
+            let batch = self.quantity(each.get("batch"), whole);
+            crate::for_each::lowered(each, max_parallel, batch)
+        });
         task.group = node.get("concurrency_group").and_then(|group| {
             Some(ConcurrencyGroup {
                 key: expression(group.get("key")?),

@@ -395,7 +395,7 @@ fn looking() -> Vec<Command> {
         Command::new("logs")
             .about("Print what tasks printed")
             .arg(run_arg())
-            .arg(Arg::new("TASK").help("Only this task"))
+            .arg(Arg::new("TASK").help("Only this task, or TASK[KEY] for one of its items"))
             .arg(follow_arg()),
         Command::new("events")
             .about("Print a run's events as JSON lines")

@@ -5,6 +5,7 @@ mod error;
 mod exec;
 mod execute;
 mod faces;
+mod follow;
 mod gc;
 mod hardware;
 mod house;
@@ -81,8 +82,8 @@ fn dispatch(matches: &ArgMatches) -> CommandResult {
         "graph" => look::graph(matches),
         "list" => list::list(matches),
         "show" => show::show(matches),
-        "logs" => look::logs(matches),
-        "events" => look::events(matches),
+        "logs" => follow::logs(matches),
+        "events" => follow::events(matches),
         "report" => look::report(matches),
         "stats" => stats::stats(matches),
         "resume" => take_up::resume(matches),

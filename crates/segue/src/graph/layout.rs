@@ -74,13 +74,13 @@ pub(super) struct Layout {
     pub(super) height: f64,
 }
 
-/// Lays a plan out.
-pub(super) fn layout(plan: &Plan) -> Layout {
+/// Lays a plan out; `names` are what its tasks are called.
+pub(super) fn layout(plan: &Plan, names: &[String]) -> Layout {
     let layer_of = layers_of(plan);
     let mut slots = Slots::new(plan, &layer_of);
     let passages = slots.add_edges(plan, &layer_of);
     slots.order();
-    slots.place(plan, &layer_of, &passages)
+    slots.place(plan, names, &layer_of, &passages)
 }
 
 /// What stands in the layers: tasks by their place, then passages of edges.
@@ -244,6 +244,7 @@ impl Slots {
     fn place(
         &self,
         plan: &Plan,
+        names: &[String],
         layer_of: &[usize],
         edges: &[(usize, usize, Vec<usize>)],
     ) -> Layout {
@@ -258,7 +259,7 @@ impl Slots {
         for parts in columns {
             let begin = x;
             let tasks = parts.iter().copied().flatten().filter(|slot| **slot < count);
-            let chars = tasks.map(|&task| short(plan.tasks[task].id.as_str()).chars().count());
+            let chars = tasks.map(|&task| short(&names[task]).chars().count());
             let width = (as_f64(chars.max().unwrap_or(0)) * CHAR_WIDTH + NODE_PADDING).round();
             let labels = parts.iter().copied().flatten().filter_map(|&slot| plan.tasks.get(slot));
             let labels = labels.filter_map(band_label).map(|label| label.chars().count());
@@ -266,7 +267,7 @@ impl Slots {
             for part in parts {
                 let mut y = top + (inner - height(part, count)) / 2.0;
                 for &slot in part {
-                    let name = plan.tasks.get(slot).map(|task| short(task.id.as_str()));
+                    let name = names.get(slot).map(|name| short(name));
                     let room = if slot < count { NODE_HEIGHT } else { PASSAGE_HEIGHT };
                     let name = name.unwrap_or_default();
                     nodes[slot] = Node { name, x, y: y.round(), width };

@@ -38,6 +38,21 @@ fn statuses(plan: &Plan, view: Option<&RunView>) -> Vec<TaskStatus> {
     view.map_or_else(Vec::new, |view| view.tasks().map(|task| task.entry.status).collect())
 }
 
+/// What every task is called by its place: its id, and how many items it has, if it has items.
+fn names(plan: &Plan, view: Option<&RunView>) -> Vec<String> {
+    let view = view.filter(|view| view.plan().tasks.len() == plan.tasks.len());
+    let name = |(index, task): (usize, &Task)| {
+        let Some(for_each) = &task.for_each else { return task.id.to_string() };
+        let listed = view.and_then(|view| view.task(index).entry.expansion.as_ref());
+        let count = listed.map(|items| items.nodes.len()).or_else(|| for_each.count(&plan.params));
+        match count {
+            Some(count) => format!("{} ×{count}", task.id),
+            None => format!("{} ×n", task.id),
+        }
+    };
+    plan.tasks.iter().enumerate().map(name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};

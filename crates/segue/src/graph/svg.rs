@@ -8,18 +8,24 @@ use segue_core::{Plan, RunView, TaskStatus};
 
 use super::layout::{Layout, Node, layout};
 use super::marks::{Colours, Escaped, colours, symbol};
-use super::statuses;
+use super::{names, statuses};
 
 /// Draws `plan` as an SVG element, every node marked by its status if `view` is given.
 #[must_use]
 pub fn svg(plan: &Plan, view: Option<&RunView>) -> String {
     let mut out = String::new();
-    write_svg(&mut out, plan, &statuses(plan, view)).expect("a string takes all that is written");
+    write_svg(&mut out, plan, &names(plan, view), &statuses(plan, view))
+        .expect("a string takes all that is written");
     out
 }
 
-fn write_svg(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt::Result {
-    let laid = layout(plan);
+fn write_svg(
+    out: &mut String,
+    plan: &Plan,
+    names: &[String],
+    statuses: &[TaskStatus],
+) -> fmt::Result {
+    let laid = layout(plan, names);
     let (width, height) = (laid.width.round(), laid.height.round());
     write!(
         out,
@@ -34,7 +40,7 @@ fn write_svg(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt::Res
     write_bands(out, &laid)?;
     write_edges(out, &laid)?;
     for (index, node) in laid.nodes.iter().enumerate() {
-        write_node(out, plan.tasks[index].id.as_str(), node, statuses.get(index).copied())?;
+        write_node(out, &names[index], node, statuses.get(index).copied())?;
     }
     out.push_str("</svg>\n");
     Ok(())

@@ -6,14 +6,15 @@ use std::fmt::{self, Write};
 use segue_core::{Plan, RunView, TaskIndex, TaskStatus};
 
 use super::marks::{Colours, colours, symbol};
-use super::{band_label, main_stage, statuses};
+use super::{band_label, main_stage, names, statuses};
 
 /// Draws `plan` as a Mermaid flow chart, every node marked by its status if `view` is given.
 #[must_use]
 pub fn mermaid(plan: &Plan, view: Option<&RunView>) -> String {
     let mut out = String::new();
     let statuses = statuses(plan, view);
-    write_mermaid(&mut out, plan, &statuses).expect("a string takes all that is written");
+    write_mermaid(&mut out, plan, &names(plan, view), &statuses)
+        .expect("a string takes all that is written");
     out
 }
 
@@ -22,11 +23,17 @@ pub fn mermaid(plan: &Plan, view: Option<&RunView>) -> String {
 pub fn dot(plan: &Plan, view: Option<&RunView>) -> String {
     let mut out = String::new();
     let statuses = statuses(plan, view);
-    write_dot(&mut out, plan, &statuses).expect("a string takes all that is written");
+    write_dot(&mut out, plan, &names(plan, view), &statuses)
+        .expect("a string takes all that is written");
     out
 }
 
-fn write_mermaid(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt::Result {
+fn write_mermaid(
+    out: &mut String,
+    plan: &Plan,
+    names: &[String],
+    statuses: &[TaskStatus],
+) -> fmt::Result {
     out.push_str("flowchart LR\n");
     for (number, (label, tasks)) in bands(plan).into_iter().enumerate() {
         if let Some(label) = &label {
@@ -34,7 +41,7 @@ fn write_mermaid(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt:
         }
         let indent = if label.is_some() { "    " } else { "  " };
         for index in tasks {
-            let name = MermaidText(plan.tasks[index].id.as_str());
+            let name = MermaidText(&names[index]);
             match statuses.get(index) {
                 Some(&status) => {
                     writeln!(out, "{indent}t{index}[\"{} {name}\"]:::{status}", symbol(status))?;
@@ -56,7 +63,12 @@ fn write_mermaid(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt:
     Ok(())
 }
 
-fn write_dot(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt::Result {
+fn write_dot(
+    out: &mut String,
+    plan: &Plan,
+    names: &[String],
+    statuses: &[TaskStatus],
+) -> fmt::Result {
     writeln!(out, "digraph {} {{", DotText(&plan.workflow))?;
     out.push_str("  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", ");
     out.push_str("fontname=\"monospace\", fillcolor=\"#eef1f4\", color=\"#78909c\"];\n");
@@ -66,7 +78,7 @@ fn write_dot(out: &mut String, plan: &Plan, statuses: &[TaskStatus]) -> fmt::Res
         }
         let indent = if label.is_some() { "    " } else { "  " };
         for index in tasks {
-            let id = plan.tasks[index].id.as_str();
+            let id = names[index].as_str();
             match statuses.get(index) {
                 Some(&status) => {
                     let Colours { fill, line, .. } = colours(status);
@@ -117,7 +129,7 @@ impl fmt::Display for MermaidText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
             match c {
-                c if c.is_alphanumeric() || "-_/. :".contains(c) => f.write_char(c)?,
+                c if c.is_alphanumeric() || "-_/. :×".contains(c) => f.write_char(c)?,
                 c if c.is_control() => f.write_char(' ')?,
                 c => write!(f, "#{};", u32::from(c))?,
             }

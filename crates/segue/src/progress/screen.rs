@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptId, Plan, Recorded, RunView, TaskIndex, TaskStatus, TaskView, Timestamp, WaitingOn,
+    AttemptId, ItemCounts, ItemKey, Plan, Recorded, RunView, TaskIndex, TaskStatus, TaskView,
+    Timestamp, WaitingOn,
 };
 
 use super::plain::coloured;
@@ -20,8 +21,9 @@ pub(super) struct Screen {
     view: RunView,
     teller: Teller,
     colour: bool,
-    /// What is shown in rows: running tasks, the oldest first, then waiting ones.
-    active: Vec<TaskIndex>,
+    /// What is shown in rows: running tasks, the oldest first, each with its items under way,
+    /// then waiting ones.
+    active: Vec<(TaskIndex, Option<ItemKey>)>,
 }
 
 /// The size of the terminal, and the time it is drawn for.
@@ -69,16 +71,22 @@ impl Screen {
         format!("{mark} {name:width$}  {}", coloured(line, self.colour))
     }
 
-    fn find_active(&self) -> Vec<TaskIndex> {
+    fn find_active(&self) -> Vec<(TaskIndex, Option<ItemKey>)> {
         let shown = |task: &TaskView<'_>| {
             matches!(task.entry.status, TaskStatus::Running | TaskStatus::Waiting)
         };
         let order = |task: &TaskView<'_>| {
-            (task.entry.status != TaskStatus::Running, task.running_since(), task.index)
+            let since = task.running_since().or(task.entry.started_at);
+            (task.entry.status != TaskStatus::Running, since, task.index)
         };
-        let mut active: Vec<_> = self.view.tasks().filter(shown).map(|t| order(&t)).collect();
-        active.sort_unstable();
-        active.into_iter().map(|(.., index)| index).collect()
+        let mut active: Vec<_> = self.view.tasks().filter(shown).collect();
+        active.sort_by_key(order);
+        let with_items = active.iter().flat_map(|task| {
+            let items = self.view.items(task.index).filter(shown);
+            let items = items.map(|item| (item.index, item.item.map(|item| item.key.clone())));
+            std::iter::once((task.index, None)).chain(items)
+        });
+        with_items.collect()
     }
 
     /// The rows for now, the footer last. `last_line` gives an attempt's last line of output
@@ -92,7 +100,11 @@ impl Screen {
         let shown = self.active.len().min(room);
         let mut rows: Vec<String> = self.active[..shown]
             .iter()
-            .map(|&index| self.row(&self.view.task(index), frame.now, last_line))
+            .filter_map(|(index, key)| match key {
+                None => Some(self.view.task(*index)),
+                Some(key) => self.view.item_of(*index, key),
+            })
+            .map(|shown| self.row(&shown, frame.now, last_line))
             .collect();
         rows.push(self.footer(frame.now, self.active.len() - shown));
         let columns = frame.columns.saturating_sub(1).max(10);
@@ -105,7 +117,11 @@ impl Screen {
         now: Timestamp,
         last_line: &dyn Fn(&AttemptId) -> Option<String>,
     ) -> String {
-        let (status, id) = (task.entry.status, super::plain_text(task.task.id.as_str()));
+        let name = match task.item {
+            Some(item) => format!("  {}", item.key.shown()),
+            None => task.task.id.to_string(),
+        };
+        let (status, id) = (task.entry.status, super::plain_text(&name));
         let head = format!("{} {id:width$}  {status}", symbol(status), width = self.teller.width());
         if let Some((on, until)) = &task.entry.waiting {
             let what = match on {
@@ -117,8 +133,13 @@ impl Screen {
         }
         let number = task.entry.attempts;
         let since = task.running_since().or(task.entry.started_at).unwrap_or(now);
-        let attempt = AttemptId { task: task.task.id.clone(), item: None, number };
-        let last = last_line(&attempt).unwrap_or_default();
+        if let Some(items) = &task.entry.expansion {
+            return format!("{head}  {}  {:>7}", done_words(&items.counts), now.since(since));
+        }
+        if task.entry.listing {
+            return format!("{head}  looks for its items");
+        }
+        let last = last_line(&task.attempt_id(number)).unwrap_or_default();
         let cost = crate::report::task_cost(task).map_or("–".to_owned(), |cost| cost.to_string());
         let elapsed = now.since(since).to_string();
         format!("{head}  attempt {number}  {elapsed:>7}  {cost:>6}  {last}")
@@ -146,4 +167,16 @@ impl Screen {
         parts.extend(self.view.cost().map(|cost| cost.to_string()));
         format!("{} {}", run_symbol(self.view.status()), parts.join(" · "))
     }
+}
+
+/// How far a task is with its items: `12 of 40 done, 2 failed, 4 running`.
+fn done_words(counts: &ItemCounts) -> String {
+    let mut words = format!("{} of {} done", counts.ended(), counts.total());
+    for status in [TaskStatus::Failed, TaskStatus::Running, TaskStatus::Waiting] {
+        let count = counts.of(status);
+        if count > 0 {
+            words.push_str(&format!(", {count} {status}"));
+        }
+    }
+    words
 }

@@ -73,6 +73,18 @@ fn plain_lines(tape: &Tape, history: usize, colour: bool) -> String {
 }
 
 #[test]
+fn items_are_told_and_shown_with_their_task() {
+    let tape = sample::items(5);
+    insta::assert_snapshot!("plain_lines_of_items", plain_lines(&tape, 0, false));
+    let mut screen = Screen::new(tape.view.plan().clone(), false);
+    screen.take(&tape.records);
+    let now = tape.records.last().unwrap().at + Millis(1500);
+    let frame = Frame { rows: 24, columns: 90, now };
+    let rows = screen.rows(frame, &|attempt| Some(format!("last of {attempt}")));
+    insta::assert_snapshot!("screen_of_items", rows.join("\n"));
+}
+
+#[test]
 fn plain_lines_tell_a_run() {
     insta::assert_snapshot!("plain_lines", plain_lines(&sample::finished_tape(), 0, false));
 }

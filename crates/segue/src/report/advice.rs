@@ -17,7 +17,7 @@ pub(super) fn recommendations(view: &RunView) -> Vec<String> {
     for task in view.tasks().filter(|task| task.entry.status == TaskStatus::Failed) {
         found.extend(for_a_failure(&task, blocked.get(task.task.id.as_str()).copied()));
     }
-    for task in view.tasks() {
+    for task in view.nodes() {
         found.extend(for_what_worked(&task));
         found.extend(for_every_task(&task));
     }
@@ -95,7 +95,7 @@ fn was_the_runs(task: &TaskView<'_>) -> bool {
 }
 
 fn for_what_worked(task: &TaskView<'_>) -> Vec<String> {
-    let id = &task.task.id;
+    let id = task.label();
     if task.entry.status != TaskStatus::Succeeded {
         return Vec::new();
     }
@@ -123,7 +123,7 @@ fn for_what_worked(task: &TaskView<'_>) -> Vec<String> {
 }
 
 fn for_every_task(task: &TaskView<'_>) -> Vec<String> {
-    let id = &task.task.id;
+    let id = task.label();
     let mut found = Vec::new();
     for report in task.attempts.iter().filter_map(|attempt| attempt.report.as_deref()) {
         if let Teardown::Unverified { pids } = &report.teardown

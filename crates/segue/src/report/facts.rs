@@ -1,7 +1,7 @@
 //! What more than one face shows of a run: spans, sums, verdicts.
 
 use segue_core::{
-    AttemptId, AttemptReport, AttemptView, Finding, Metrics, Millis, Resources, RunView,
+    AttemptReport, AttemptView, Finding, ItemCounts, Metrics, Millis, Resources, RunView,
     TaskStatus, TaskView, Teardown, Timestamp, Usd, WaitingOn,
 };
 
@@ -21,6 +21,45 @@ pub(crate) fn counts(metrics: &Metrics) -> String {
         count => words.push(format!("{count} retries")),
     }
     if words.is_empty() { "no tasks".to_owned() } else { words.join(", ") }
+}
+
+/// A task's items in words: `3 items: 2 succeeded, 1 failed`.
+pub(crate) fn item_words(counts: &ItemCounts) -> String {
+    let some = TaskStatus::ALL.iter().map(|&status| (status, counts.of(status)));
+    let some = some.filter(|(_, count)| *count > 0);
+    let words: Vec<String> = some.map(|(status, count)| format!("{count} {status}")).collect();
+    match counts.total() {
+        0 => "no items".to_owned(),
+        1 => format!("1 item: {}", words.join(", ")),
+        total => format!("{total} items: {}", words.join(", ")),
+    }
+}
+
+/// What a task's attempts and those of its items cost together; `None` if none told.
+pub(crate) fn whole_cost(view: &RunView, task: &TaskView<'_>) -> Option<Usd> {
+    let own = task.item.is_none().then(|| view.items(task.index));
+    let costs = own.into_iter().flatten().filter_map(|item| task_cost(&item));
+    costs.chain(task_cost(task)).fold(None, |sum: Option<Usd>, cost| {
+        let mut sum = sum.unwrap_or_default();
+        sum += cost;
+        Some(sum)
+    })
+}
+
+/// The items of a task that a table shows: failed ones first, at most `max`; and how many it
+/// leaves out.
+pub(crate) fn shown_items<'a>(
+    view: &'a RunView,
+    task: &TaskView<'_>,
+    max: usize,
+) -> (Vec<TaskView<'a>>, usize) {
+    let mut items: Vec<TaskView<'_>> = view.items(task.index).collect();
+    if items.len() > max {
+        items.sort_by_key(|item| item.entry.status != TaskStatus::Failed);
+    }
+    let hidden = items.len().saturating_sub(max);
+    items.truncate(max);
+    (items, hidden)
 }
 
 /// When an attempt's process began: its own word, else when it got its slot.
@@ -65,7 +104,9 @@ pub(super) fn status_words(task: &TaskView<'_>) -> String {
         }),
         _ => None,
     };
-    format!("{status}{}", reason.unwrap_or_default())
+    let items =
+        task.entry.expansion.as_ref().map(|items| format!("; {}", item_words(&items.counts)));
+    format!("{status}{}{}", reason.unwrap_or_default(), items.unwrap_or_default())
 }
 
 /// A failed attempt in one line: class, message, and the outcome where the message does not
@@ -91,7 +132,7 @@ pub(super) struct Verdict<'a> {
 
 /// Everything gates said, in the order of tasks and attempts.
 pub(super) fn verdicts(view: &RunView) -> impl Iterator<Item = Verdict<'_>> {
-    view.tasks().flat_map(|task| {
+    view.nodes().flat_map(|task| {
         task.attempts.iter().flat_map(move |attempt| {
             let findings = attempt.report.iter().flat_map(|report| &report.findings);
             findings.map(move |finding| Verdict { task, number: attempt.number, finding })
@@ -110,7 +151,7 @@ pub(super) struct Totals {
 }
 
 pub(super) fn totals(view: &RunView) -> Totals {
-    let reports = view.tasks().flat_map(|task| task.attempts.iter());
+    let reports = view.nodes().flat_map(|task| task.attempts.iter());
     let mut totals = Totals::default();
     for report in reports.filter_map(|attempt| attempt.report.as_ref()) {
         let resources = &report.resources;
@@ -139,7 +180,7 @@ pub(super) fn budget_percent(view: &RunView) -> Option<f64> {
 
 /// The files that an attempt's output went to, relative to the run's folder: those that were made.
 pub(super) fn log_files(task: &TaskView<'_>, attempt: &AttemptView) -> Vec<String> {
-    let id = AttemptId { task: task.task.id.clone(), item: None, number: attempt.number };
+    let id = task.attempt_id(attempt.number);
     let resources = attempt.report.as_ref().map(|report| &report.resources);
     let made = |bytes: fn(&Resources) -> u64| resources.is_none_or(|r| bytes(r) > 0);
     let stdout = made(|resources| resources.stdout_bytes).then_some("stdout.log");

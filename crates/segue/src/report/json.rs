@@ -11,7 +11,8 @@ use super::facts::{
 };
 
 /// The report as a document: all of `state.json` (`version run metrics tasks hardware`), each
-/// task's `history` of attempts, and `gates`, `files`, `performance`, `recommendations`.
+/// task's `history` of attempts and `item_list`, and `gates`, `files`, `performance`,
+/// `recommendations`.
 ///
 /// Durations are numbers of seconds, money numbers of dollars, times as
 /// [`segue_engine::state_document`] has them.
@@ -23,20 +24,58 @@ pub fn json(view: &RunView) -> Value {
         let attempts = task.attempts.iter();
         let history: Vec<Value> = attempts.map(|a| attempt_value(&task, a, now)).collect();
         let value = &mut document["tasks"][task.task.id.as_str()];
-        value["cost_usd"] = json!(super::facts::task_cost(&task).map(Usd::dollars));
+        value["cost_usd"] = json!(super::facts::whole_cost(view, &task).map(Usd::dollars));
         value["history"] = Value::Array(history);
+        if task.entry.expansion.is_some() {
+            let items = view.items(task.index).map(|item| item_value(&item, now));
+            value["item_list"] = items.collect();
+        }
     }
     document["gates"] = verdicts(view).map(|verdict| verdict_value(&verdict)).collect();
     document["files"] = view
-        .tasks()
+        .nodes()
         .flat_map(|task| {
             let files = task.entry.last.iter().flat_map(|report| &report.files);
-            files.map(move |path| json!({"task": task.task.id, "path": path}))
+            files.map(move |path| with_item(&task, json!({"task": task.task.id, "path": path})))
         })
         .collect();
     document["performance"] = performance(view);
     document["recommendations"] = json!(recommendations(view));
     document
+}
+
+/// One item of a task, in input order.
+fn item_value(item: &TaskView<'_>, now: Timestamp) -> Value {
+    let entry = item.entry;
+    let last = entry.last.as_deref();
+    let history: Vec<Value> = item.attempts.iter().map(|a| attempt_value(item, a, now)).collect();
+    let outputs = last.into_iter().flat_map(|report| &report.outputs);
+    let outputs = outputs.map(|(name, value)| (name.clone(), value.to_value()));
+    let mut value = json!({
+        "key": item.item.map(|item| &item.key),
+        "item": item.item.map(|item| item.value.to_value()),
+        "status": entry.status,
+        "attempts": item.attempts.len(),
+        "exit_code": last.and_then(segue_core::AttemptReport::exit_code),
+        "class": entry.failure.as_ref().map(|(class, _)| class),
+        "message": entry.failure.as_ref().map(|(_, message)| message),
+        "skipped": entry.skipped.as_ref().map(ToString::to_string),
+        "blocked_by": entry.blocked_by,
+        "outputs": outputs.collect::<serde_json::Map<_, _>>(),
+        "cost_usd": super::facts::task_cost(item).map(Usd::dollars),
+        "history": history,
+    });
+    put_time(&mut value, "started_at", entry.started_at);
+    put_time(&mut value, "ended_at", entry.ended_at);
+    value
+}
+
+/// Says which item something is about, if it is about one.
+fn with_item(of: &TaskView<'_>, mut value: Value) -> Value {
+    if let Some(item) = of.item {
+        value["item"] = json!(item.key);
+    }
+    value
 }
 
 fn attempt_value(task: &TaskView<'_>, attempt: &AttemptView, now: Timestamp) -> Value {
@@ -76,14 +115,15 @@ fn teardown(teardown: &Teardown) -> Value {
 
 fn verdict_value(verdict: &super::facts::Verdict<'_>) -> Value {
     let finding = verdict.finding;
-    json!({
+    let value = json!({
         "task": verdict.task.task.id,
         "attempt": verdict.number,
         "gate": finding.gate,
         "passed": finding.passed,
         "detail": finding.detail,
         "value": finding.value,
-    })
+    });
+    with_item(&verdict.task, value)
 }
 
 fn performance(view: &RunView) -> Value {

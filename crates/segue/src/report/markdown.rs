@@ -7,11 +7,16 @@ use segue_core::{RunView, TaskView, Timestamp};
 use super::advice::recommendations;
 use super::facts::{
     attempt_duration, budget_percent, bytes, cost_per_minute, counts, duration, failure_words,
-    log_files, status_words, task_cost, task_duration, teardown_trouble, totals, verdicts,
+    log_files, shown_items, status_words, task_cost, task_duration, teardown_trouble, totals,
+    verdicts, whole_cost,
 };
 
 /// Lines of a failed attempt's stderr that the report shows.
 const STDERR_LINES_MAX: usize = 20;
+/// Items of one task that the report shows.
+const ITEMS_MAX: usize = 1000;
+/// Failed attempts that the report tells of.
+const FAILURES_MAX: usize = 200;
 /// Characters of one output's value that the report shows.
 const VALUE_CHARS_MAX: usize = 2000;
 
@@ -98,15 +103,15 @@ fn write_results(out: &mut String, view: &RunView) -> fmt::Result {
             writeln!(out, "- **{}**: {}", Inline(name), value_words(value))?;
         }
     }
-    let files = view.tasks().flat_map(|task| {
+    let files = view.nodes().flat_map(|task| {
         let files = task.entry.last.iter().flat_map(|report| &report.files);
-        files.map(move |path| (path, task.task.id.as_str()))
+        files.map(move |path| (path, task.label()))
     });
     for (count, (path, task)) in files.enumerate() {
         if count == 0 {
             writeln!(out, "\n### Files\n")?;
         }
-        writeln!(out, "- `{}` ({})", Code(path), Inline(task))?;
+        writeln!(out, "- `{}` ({})", Code(path), Inline(&task))?;
     }
     Ok(())
 }
@@ -143,9 +148,36 @@ fn write_tasks(out: &mut String, view: &RunView) -> fmt::Result {
             Inline(task.task.id.as_str()),
             Inline(&status_words(&task)),
             task_duration(&task, now).map_or_else(dash, |span| span.to_string()),
-            task.attempts.len(),
-            task_cost(&task).map_or_else(dash, |cost| cost.to_string()),
+            view.attempts_of(task.index),
+            whole_cost(view, &task).map_or_else(dash, |cost| cost.to_string()),
         )?;
+    }
+    for task in view.tasks().filter(|task| view.items(task.index).len() > 0) {
+        write_items(out, view, &task)?;
+    }
+    Ok(())
+}
+
+fn write_items(out: &mut String, view: &RunView, task: &TaskView<'_>) -> fmt::Result {
+    let now = view.state().last_at;
+    writeln!(out, "\n### Items of {}\n", Inline(task.task.id.as_str()))?;
+    writeln!(out, "| Item | Status | Duration | Attempts | Cost |")?;
+    writeln!(out, "| --- | --- | ---: | ---: | ---: |")?;
+    let (items, hidden) = shown_items(view, task, ITEMS_MAX);
+    for item in items {
+        let dash = || "–".to_owned();
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} |",
+            Inline(&item.item.map_or_else(String::new, |item| item.key.shown())),
+            Inline(&status_words(&item)),
+            task_duration(&item, now).map_or_else(dash, |span| span.to_string()),
+            item.attempts.len(),
+            task_cost(&item).map_or_else(dash, |cost| cost.to_string()),
+        )?;
+    }
+    if hidden > 0 {
+        writeln!(out, "\nAnd {hidden} more; report.json has them all.")?;
     }
     Ok(())
 }
@@ -161,7 +193,7 @@ fn write_verdicts(out: &mut String, view: &RunView) -> fmt::Result {
         writeln!(
             out,
             "| {} | {} | {} | {} | {} |",
-            Inline(verdict.task.task.id.as_str()),
+            Inline(&verdict.task.label()),
             verdict.number,
             Inline(&finding.gate),
             if finding.passed { "passed" } else { "failed" },
@@ -173,7 +205,8 @@ fn write_verdicts(out: &mut String, view: &RunView) -> fmt::Result {
 
 fn write_failures(out: &mut String, view: &RunView) -> fmt::Result {
     let mut first = true;
-    for task in view.tasks() {
+    let mut left = FAILURES_MAX;
+    for task in view.nodes() {
         let failed = task.attempts.iter().filter(|attempt| {
             attempt.report.as_ref().is_some_and(|report| {
                 report.class.is_some() || teardown_trouble(&report.teardown).is_some()
@@ -183,6 +216,10 @@ fn write_failures(out: &mut String, view: &RunView) -> fmt::Result {
             if std::mem::take(&mut first) {
                 writeln!(out, "\n## Failures")?;
             }
+            if left == 0 {
+                return writeln!(out, "\nAnd more, which report.json has.");
+            }
+            left -= 1;
             write_failure(out, &task, attempt, view.state().last_at)?;
         }
     }
@@ -197,7 +234,8 @@ fn write_failure(
 ) -> fmt::Result {
     let Some(report) = &attempt.report else { return Ok(()) };
     let took = attempt_duration(attempt, now);
-    let (id, number) = (Inline(task.task.id.as_str()), attempt.number);
+    let (label, number) = (task.label(), attempt.number);
+    let id = Inline(&label);
     writeln!(out, "\n### {id}, attempt {number}\n")?;
     if let Some(words) = failure_words(report) {
         writeln!(out, "After {took}: {}", Inline(&words))?;

@@ -18,7 +18,7 @@ pub use html::html;
 pub use json::json;
 pub use markdown::markdown;
 
-pub(crate) use facts::{bytes, counts, duration, task_cost};
+pub(crate) use facts::{bytes, counts, duration, item_words, task_cost, whole_cost};
 
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptId, AttemptReport, Event, Expression, Failure, FailureClass, Finding, Hardware, Millis,
-    Outcome, Plan, Recorded, Resources, RunId, RunLimits, RunRequest, RunStatus, RunView, Section,
-    SkipReason, Stored, Task, TaskId, Teardown, Timestamp, Usd,
+    AttemptId, AttemptReport, Event, Expression, Failure, FailureClass, Finding, ForEach, Hardware,
+    ItemKey, ItemSource, ListedItem, Millis, OnItemFailure, Outcome, Plan, Recorded, Resources,
+    RunId, RunLimits, RunRequest, RunStatus, RunView, Section, SkipReason, Stored, Task, TaskId,
+    Teardown, Timestamp, Usd,
 };
 use serde_json::json;
 
@@ -113,6 +114,57 @@ impl Tape {
         ]);
         self.tell(10, Event::RunEnded { status, outputs, failure, verdict_only: false });
     }
+}
+
+/// A run amid the items of a task: one succeeded, one failed, one skipped, one that runs and
+/// one in line; of `count` in all.
+pub(crate) fn items(count: usize) -> Tape {
+    let mut plan = plan(&[("plan", &[]), ("lessons", &["plan"])]);
+    plan.tasks[1].for_each = Some(ForEach {
+        source: ItemSource::Items(Expression("tasks.plan.result".to_owned())),
+        exclude: Vec::new(),
+        name: None,
+        key: None,
+        max_parallel: Some(2),
+        batch: None,
+        on_item_failure: OnItemFailure::Continue,
+    });
+    let mut tape = Tape::begin(plan);
+    tape.start(10, "plan", 1);
+    tape.succeed(500, "plan", 1);
+    let keys = ["one", "two|<b>", "three", "four", "five"].map(str::to_owned);
+    let more = (keys.len()..count).map(|n| format!("more-{n}"));
+    let listed = keys
+        .into_iter()
+        .chain(more)
+        .map(|key| ListedItem { key: ItemKey::new(&key), value: Stored::Inline(json!(key)) });
+    let task = || odd_id("lessons");
+    tape.tell(0, Event::ItemsExpanded { task: task(), items: listed.collect() });
+    for (key, class) in [("one", None), ("two|<b>", Some(FailureClass::Execution))] {
+        let item = Some(ItemKey::new(key));
+        let attempt = AttemptId { task: task(), item: item.clone(), number: 1 };
+        tape.tell(5, Event::AttemptCleared { attempt: attempt.clone() });
+        tape.tell(0, Event::AttemptDispatched { attempt: attempt.clone() });
+        let mut report = passed();
+        report.class = class;
+        report.cost = Some(Usd(30_000));
+        tape.tell(1200, Event::AttemptEnded { attempt, report: Box::new(report) });
+        let message = "exited with code 1".to_owned();
+        tape.tell(
+            0,
+            match class {
+                None => Event::TaskSucceeded { task: task(), item },
+                Some(class) => Event::TaskFailed { task: task(), item, class, message },
+            },
+        );
+    }
+    let reason = SkipReason::SkipIf { expression: "item.done".to_owned() };
+    let item = Some(ItemKey::new("three"));
+    tape.tell(0, Event::TaskSkipped { task: task(), item, reason });
+    let attempt = AttemptId { task: task(), item: Some(ItemKey::new("four")), number: 1 };
+    tape.tell(5, Event::AttemptCleared { attempt: attempt.clone() });
+    tape.tell(0, Event::AttemptDispatched { attempt });
+    tape
 }
 
 pub(crate) fn attempt(task: &str, number: u32) -> AttemptId {

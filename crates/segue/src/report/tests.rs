@@ -63,6 +63,36 @@ fn a_page_of_a_thousand_tasks_stays_small() {
 }
 
 #[test]
+fn items_are_reported_below_their_task() {
+    let tape = sample::items(5);
+    let report = json(&tape.view);
+    insta::assert_snapshot!("markdown_items", markdown(&tape.view));
+    insta::assert_snapshot!(
+        "json_items",
+        serde_json::to_string_pretty(&report["tasks"]["lessons"]["items"]).unwrap()
+    );
+    let keys: Vec<_> = report["tasks"]["lessons"]["item_list"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["key"].as_str().unwrap(), item["status"].as_str().unwrap()))
+        .collect();
+    assert_eq!(keys[..3], [("one", "succeeded"), ("two|<b>", "failed"), ("three", "skipped")]);
+    let page = html(&tape.view, &|attempt| Some(format!("log of {attempt}")));
+    let said = "5 items: 1 pending, 1 running, 1 succeeded, 1 failed, 1 skipped";
+    assert!(page.contains(said) && page.contains("log of lessons.two|&lt;b&gt;.1"), "{page}");
+}
+
+#[test]
+fn a_page_of_many_items_stays_small() {
+    let tape = sample::items(20_000);
+    let page = html(&tape.view, &|_| Some("x".repeat(1 << 20)));
+    assert!(page.len() < 2 << 20, "{}", page.len());
+    assert!(page.contains("and 19000 more, in report.json"));
+    assert!(markdown(&tape.view).contains("And 19000 more; report.json has them all."));
+}
+
+#[test]
 fn a_page_of_nothing_is_a_page() {
     let view = RunView::new(std::sync::Arc::new(sample::plan(&[])));
     let page = html(&view, &|_| None);

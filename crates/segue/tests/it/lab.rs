@@ -92,6 +92,18 @@ impl Lab {
         std::fs::read_to_string(self.work().join(name)).unwrap_or_default()
     }
 
+    /// Waits until there is a file of this name in the working folder.
+    #[track_caller]
+    pub(crate) fn await_file(&self, name: &str) {
+        let changes = segue_engine::Changes::new().expect("a watch");
+        changes.add(&self.work()).expect("the folder is there");
+        let until = Instant::now() + PATIENCE;
+        while !self.work().join(name).exists() {
+            assert!(Instant::now() < until, "`{name}` does not appear");
+            changes.wait(Duration::from_millis(100));
+        }
+    }
+
     /// `program` in this place with a clean environment.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);

@@ -5,6 +5,7 @@ mod cli;
 mod coordinator;
 mod exec;
 mod flow;
+mod items;
 mod lab;
 mod library;
 mod page;

@@ -1,7 +1,8 @@
 //! What a task's first attempt would be given, as far as it is known before the run.
 
 use segue_core::{
-    Action, GateCheck, Mode, OnBusy, Plan, Stdin, Task, Template, render_known, shell_quote,
+    Action, GateCheck, ItemSource, Mode, OnBusy, OnItemFailure, Plan, Stdin, Task, Template,
+    render_known, shell_quote,
 };
 use serde_json::{Value, json};
 
@@ -102,6 +103,31 @@ impl<'p> Filled<'p> {
                 }
             })
             .collect()
+    }
+
+    /// Its items in words, if it has items.
+    pub(super) fn items(&self) -> Option<String> {
+        let for_each = self.task.for_each.as_ref()?;
+        let mut words = match &for_each.source {
+            ItemSource::Items(source) => match for_each.count(&self.plan.params) {
+                Some(count) => format!("for each of {}, {count} items", source.0),
+                None => format!("for each of {}", source.0),
+            },
+            ItemSource::Glob(glob) => format!("for each file of {}", self.text(glob)),
+            ItemSource::List(_) | ItemSource::Matrix(_) => {
+                format!("for each of {} items", for_each.count(&self.plan.params).unwrap_or(0))
+            }
+        };
+        if let Some(max) = for_each.max_parallel {
+            words.push_str(&format!(", {max} at once"));
+        }
+        if let Some(batch) = for_each.batch {
+            words.push_str(&format!(", in batches of {batch}"));
+        }
+        if for_each.on_item_failure == OnItemFailure::Stop {
+            words.push_str(", until one fails");
+        }
+        Some(words)
     }
 
     /// Its concurrency group in words.

@@ -84,6 +84,9 @@ fn task_text(preview: &Preview, index: TaskIndex, common: &[Variable<'_>]) -> St
     if let Some(condition) = &task.condition {
         text.push_str(&format!("  if {}", condition.0));
     }
+    if let Some(items) = filled.items() {
+        text.push_str(&format!("  {items}"));
+    }
     if let Some(condition) = &task.skip_if {
         text.push_str(&format!("  unless {}", condition.0));
     }

@@ -70,6 +70,7 @@ fn task(preview: &Preview, index: TaskIndex) -> Value {
         "env": env,
         "env_files": filled.env_files(),
         "secrets": task.secrets,
+        "for_each": task.for_each,
         "concurrency_group": filled.group(),
         "timeout_seconds": task.limits.timeout.map(seconds),
         "stall_seconds": task.limits.stall.map(seconds),

@@ -2,8 +2,8 @@
 //!
 //! Positions along the axis are percentages, so that the chart has the width of its page, however
 //! narrow, and its text keeps its size; what a narrow page has no room for carries the class
-//! `roomy`. Up to [`ROWS_MAX`] tasks have a row each. More are folded: bars share rows in which
-//! they do not overlap, so that a thousand tasks take about as many rows as ran at once.
+//! `roomy`. Up to [`ROWS_MAX`] tasks and items have a row each. More are folded: bars share rows in
+//! which they do not overlap, so that a thousand items take about as many rows as ran at once.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -40,12 +40,12 @@ impl Scale {
 
 pub(super) fn write_gantt(out: &mut String, view: &RunView) -> fmt::Result {
     let mut tasks: Vec<TaskView<'_>> =
-        view.tasks().filter(|task| !task.attempts.is_empty()).collect();
+        view.nodes().filter(|task| !task.attempts.is_empty()).collect();
     tasks.sort_by_key(|task| began_at(&task.attempts[0]));
     let now = view.ended_at.unwrap_or(view.state().last_at);
     let (rows, folded) = rows(&tasks, now);
     let shown = rows.iter().max().map_or(0, |last| last + 1).min(FOLDED_ROWS_MAX);
-    let names = tasks.iter().map(|task| task.task.id.as_str().chars().count().min(NAME_CHARS_MAX));
+    let names = tasks.iter().map(|task| task.label().chars().count().min(NAME_CHARS_MAX));
     let chars = if folded { 0 } else { names.max().unwrap_or(0) };
     let begin = view.state().started_at;
     #[expect(clippy::cast_precision_loss, reason = "a count of characters and of rows")]
@@ -75,7 +75,7 @@ pub(super) fn write_gantt(out: &mut String, view: &RunView) -> fmt::Result {
 }
 
 fn write_name(out: &mut String, task: &TaskView<'_>, y: f64) -> fmt::Result {
-    let short: String = task.task.id.as_str().chars().take(NAME_CHARS_MAX).collect();
+    let short: String = task.label().chars().take(NAME_CHARS_MAX).collect();
     let (mark, name) = (symbol(task.entry.status), Escaped(&short));
     write!(out, "<text x=\"8\" y=\"{}\">{mark} {name}</text>", y + 15.0)
 }
@@ -160,7 +160,8 @@ fn write_task(
     folded: bool,
     now: Timestamp,
 ) -> fmt::Result {
-    let id = task.task.id.as_str();
+    let label = task.label();
+    let id = label.as_str();
     let base = y + 15.0;
     let mut before: Option<Timestamp> = None;
     for attempt in task.attempts {
@@ -212,7 +213,7 @@ fn write_bar(
         "<rect class=\"bar {class}\" x=\"{x:.2}%\" y=\"{}\" style=\"width:max(2px,{width:.2}%)\" \
          height=\"16\" rx=\"2\"><title>{}, attempt {}: {}, {} from {begin}</title></rect>",
         y + 3.0,
-        Escaped(task.task.id.as_str()),
+        Escaped(&task.label()),
         attempt.number,
         Escaped(&words),
         attempt_duration(attempt, now),

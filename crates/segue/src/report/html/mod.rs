@@ -46,7 +46,7 @@ fn write_page(
     writeln!(out, "<main>")?;
     write_outputs(out, view)?;
     write_recommendations(out, view)?;
-    if view.tasks().any(|task| !task.attempts.is_empty()) {
+    if view.nodes().any(|task| !task.attempts.is_empty()) {
         out.push_str("<h2>Timeline</h2>\n<div class=\"scroll\" tabindex=\"0\">");
         gantt::write_gantt(out, view)?;
         out.push_str("</div>\n");
@@ -190,7 +190,7 @@ fn write_verdicts(out: &mut String, view: &RunView) -> fmt::Result {
             out,
             "<tr><td class=\"mono\">{}</td><td class=\"n\">{}</td><td>{}</td>\
              <td class=\"status {class}\">{word}</td><td>",
-            Escaped(verdict.task.task.id.as_str()),
+            Escaped(&verdict.task.label()),
             verdict.number,
             Escaped(&finding.gate),
         )?;

@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use segue_core::{AttemptId, AttemptView, RunView, TaskIndex, TaskStatus, TaskView, Timestamp};
+use segue_core::{AttemptId, AttemptView, RunView, TaskStatus, TaskView, Timestamp};
 
 use super::super::facts::{
-    attempt_duration, bytes, failure_words, log_files, status_words, task_cost, task_duration,
-    teardown_trouble,
+    attempt_duration, bytes, failure_words, item_words, log_files, shown_items, status_words,
+    task_duration, teardown_trouble, whole_cost,
 };
 use crate::graph::{Escaped, symbol};
 
 /// How many attempts' log tails the page holds at most.
 pub(super) const LOGS_MAX: usize = 200;
+/// How many items of one task the page shows.
+const ITEMS_MAX: usize = 1000;
 /// Bytes of one log tail that the page shows.
 const LOG_BYTES_MAX: usize = 8 << 10;
+
+/// The log tails that are shown, by attempt.
+type Logs = BTreeMap<AttemptId, String>;
 
 pub(super) fn write_tasks(
     out: &mut String,
@@ -27,7 +32,7 @@ pub(super) fn write_tasks(
     out.push_str("<th class=\"n\">Cost</th><th class=\"n\">Exit code</th></tr></thead><tbody>\n");
     let now = view.ended_at.unwrap_or(view.state().last_at);
     for task in view.tasks() {
-        write_row(out, &task, &logs, now)?;
+        write_row(out, view, &task, &logs, now)?;
     }
     if view.plan().tasks.is_empty() {
         out.push_str("<tr><td colspan=\"6\">no tasks</td></tr>\n");
@@ -37,11 +42,8 @@ pub(super) fn write_tasks(
 }
 
 /// The log tails that are shown: those of failed attempts first, then in file order.
-fn chosen_logs(
-    view: &RunView,
-    logs: &dyn Fn(&AttemptId) -> Option<String>,
-) -> BTreeMap<(TaskIndex, u32), String> {
-    let attempts = || view.tasks().flat_map(|task| task.attempts.iter().map(move |a| (task, a)));
+fn chosen_logs(view: &RunView, logs: &dyn Fn(&AttemptId) -> Option<String>) -> Logs {
+    let attempts = || view.nodes().flat_map(|task| task.attempts.iter().map(move |a| (task, a)));
     let failed = |(_, attempt): &(TaskView<'_>, &AttemptView)| {
         attempt.report.as_ref().is_some_and(|report| report.class.is_some())
     };
@@ -49,41 +51,48 @@ fn chosen_logs(
     let chosen = first.chain(attempts().filter(|attempt| !failed(attempt))).take(LOGS_MAX);
     chosen
         .filter_map(|(task, attempt)| {
-            let (id, number) = (task.task.id.clone(), attempt.number);
-            let text = logs(&AttemptId { task: id, item: None, number })?;
+            let id = task.attempt_id(attempt.number);
+            let text = logs(&id)?;
             let mut from = text.len().saturating_sub(LOG_BYTES_MAX);
             while !text.is_char_boundary(from) {
                 from += 1;
             }
             let text = console::strip_ansi_codes(&text[from..]).into_owned();
-            (!text.trim().is_empty()).then_some(((task.index, number), text))
+            (!text.trim().is_empty()).then_some((id, text))
         })
         .collect()
 }
 
 fn write_row(
     out: &mut String,
+    view: &RunView,
     task: &TaskView<'_>,
-    logs: &BTreeMap<(TaskIndex, u32), String>,
+    logs: &Logs,
     now: Timestamp,
 ) -> fmt::Result {
     let status = task.entry.status;
     let dash = || "–".to_owned();
     let last = task.attempts.last().and_then(|attempt| attempt.report.as_ref());
     let code = last.and_then(|report| report.exit_code());
-    let more = !task.attempts.is_empty();
+    let items = if task.item.is_none() { view.items(task.index).len() } else { 0 };
+    let attempts = if items > 0 { view.attempts_of(task.index) } else { task.attempts.len() };
+    let name = match task.item {
+        Some(item) => item.key.shown(),
+        None => task.task.id.to_string(),
+    };
+    let more = items > 0 || !task.attempts.is_empty();
     write!(
         out,
         "<tr{}><td class=\"mono\">{}</td><td><span class=\"status {status}\">{}</span> ",
         if more { " class=\"has\"" } else { "" },
-        Escaped(task.task.id.as_str()),
+        Escaped(&name),
         symbol(status),
     )?;
     super::write_coded(out, &status_words(task))?;
     let cells = [
         ("took", task_duration(task, now).map_or_else(dash, |span| span.to_string())),
-        ("attempts", task.attempts.len().to_string()),
-        ("cost", task_cost(task).map_or_else(dash, |cost| cost.to_string())),
+        ("attempts", attempts.to_string()),
+        ("cost", whole_cost(view, task).map_or_else(dash, |cost| cost.to_string())),
         ("exit", code.map_or_else(dash, |code| code.to_string())),
     ];
     out.push_str("</td>");
@@ -93,12 +102,40 @@ fn write_row(
     out.push_str("</tr>\n");
     if more {
         out.push_str("<tr class=\"more\"><td colspan=\"6\">");
+        if items > 0 {
+            write_items(out, view, task, logs, now)?;
+        }
         for attempt in task.attempts {
-            let log = logs.get(&(task.index, attempt.number));
+            let log = logs.get(&task.attempt_id(attempt.number));
             write_attempt(out, task, attempt, log, now)?;
         }
         out.push_str("</td></tr>\n");
     }
+    Ok(())
+}
+
+/// A task's items in a table of their own, shut but where one failed.
+fn write_items(
+    out: &mut String,
+    view: &RunView,
+    task: &TaskView<'_>,
+    logs: &Logs,
+    now: Timestamp,
+) -> fmt::Result {
+    let Some(expansion) = &task.entry.expansion else { return Ok(()) };
+    let open = if task.entry.status == TaskStatus::Failed { " open" } else { "" };
+    write!(out, "<details{open}><summary>{}</summary>", item_words(&expansion.counts))?;
+    out.push_str("<table class=\"tasks\"><thead><tr><th>Item</th><th>Status</th>");
+    out.push_str("<th class=\"n\">Duration</th><th class=\"n\">Attempts</th>");
+    out.push_str("<th class=\"n\">Cost</th><th class=\"n\">Exit code</th></tr></thead><tbody>\n");
+    let (items, hidden) = shown_items(view, task, ITEMS_MAX);
+    for item in &items {
+        write_row(out, view, item, logs, now)?;
+    }
+    if hidden > 0 {
+        write!(out, "<tr><td colspan=\"6\">and {hidden} more, in report.json</td></tr>")?;
+    }
+    out.push_str("</tbody></table></details>\n");
     Ok(())
 }
 
