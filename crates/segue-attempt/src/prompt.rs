@@ -171,6 +171,7 @@ mod tests {
                 tasks,
                 outputs: Vec::new(),
                 display: None,
+                mode: None,
             };
             Self { folder, plan, scope }
         }

@@ -90,6 +90,7 @@ fn plan(count: usize, change: impl Fn(usize, &mut Task)) -> Arc<Plan> {
         tasks: (0..count).map(task).collect(),
         outputs: Vec::new(),
         display: None,
+        mode: None,
     })
 }
 

@@ -39,6 +39,7 @@ impl Event {
             Self::RunStarted { .. }
             | Self::RunResumed { .. }
             | Self::SlotsChanged { .. }
+            | Self::ModeChosen { .. }
             | Self::StageOpened { .. }
             | Self::SectionOpened { .. }
             | Self::RunEnded { .. } => None,

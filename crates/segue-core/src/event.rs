@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Value;
 use crate::{
-    AttemptId, FailureClass, Finding, ItemKey, ItemsReset, ListedItem, Millis, Outcome, RunId,
+    AttemptId, FailureClass, Finding, ItemKey, ItemsReset, ListedItem, Outcome, RunId, RunRequest,
     RunStatus, Section, SkipReason, StopReason, TaskId, Teardown, Timestamp, Usd, WaitingOn,
 };
 
@@ -72,6 +72,20 @@ pub enum Event {
     SlotsChanged {
         /// From now on.
         slots: u32,
+    },
+    /// The probe's number picked a mode, which holds for the rest of the run and its resumes.
+    ModeChosen {
+        /// The probe that measured it.
+        probe: TaskId,
+        /// What it measured.
+        number: f64,
+        /// The mode.
+        mode: String,
+        /// Tasks that do not run in it.
+        excluded: Vec<TaskId>,
+        /// How many attempts may run at once in it; `None` leaves the number as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slots: Option<u32>,
     },
     /// Every task of the stages before has ended.
     StageOpened {
@@ -216,41 +230,6 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         verdict_only: bool,
     },
-}
-
-/// What a run was asked for; kept over resumes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RunRequest {
-    /// Parameters as given, before defaults.
-    pub params: BTreeMap<String, Value>,
-    /// `--concurrency`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub concurrency: Option<u32>,
-    /// `--timeout`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Millis>,
-    /// `AGENT_TIMEOUT`: how long an attempt may take whose task and defaults say nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempt_timeout: Option<Millis>,
-    /// `--budget`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Usd>,
-    /// `--tokens`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<u64>,
-    /// `--retry`: tries for every task that may be retried.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_attempts: Option<u32>,
-    /// `--only`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub only: Vec<String>,
-    /// `--skip`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub skip: Vec<String>,
-    /// `--force`.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub force: bool,
 }
 
 /// The machine a run started on.

@@ -282,8 +282,14 @@ impl Scheduler {
             if task.section > self.state.section {
                 return;
             }
-            let verdict = match self.verdict(index, task) {
-                _ if task.excluded => Verdict::Skip(SkipReason::NotSelected),
+            let verdict = match self.mode_verdict(task) {
+                Some(verdict) => verdict,
+                None => self.verdict(index, task),
+            };
+            let verdict = match verdict {
+                _ if self.state.is_excluded(&self.plan, index) => {
+                    Verdict::Skip(SkipReason::NotSelected)
+                }
                 _ if !self.enters(task.section) => Verdict::Skip(SkipReason::SectionNotEntered),
                 verdict => verdict,
             };

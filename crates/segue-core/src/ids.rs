@@ -120,12 +120,17 @@ impl RunId {
 }
 
 impl TaskId {
-    /// Takes a task's id from a workflow; each part between slashes must be a plain name.
+    /// What the id of a mode's probe begins with: no task of a workflow can be called so.
+    pub const PROBE: &str = "mode:";
+
+    /// Takes a task's id from a workflow; each part between slashes must be a plain name. That of
+    /// a mode's probe is [`TaskId::PROBE`] and the mode's name.
     ///
     /// # Errors
     /// [`InvalidId`] with the first reason that applies.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        text.split('/').try_for_each(|part| check_name("task", part))?;
+        let plain = text.strip_prefix(Self::PROBE).unwrap_or(text);
+        plain.split('/').try_for_each(|part| check_name("task", part))?;
         Ok(Self(text.into()))
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureClass, ForEach, Millis, Prompt, TaskId, Usd};
+use crate::{FailureClass, ForEach, Millis, PlanMode, Prompt, TaskId, Usd};
 
 /// The version of [`Plan`] as written to `plan.json`.
 pub const PLAN_VERSION: u32 = 1;
@@ -51,6 +51,9 @@ pub struct Plan {
     pub outputs: Vec<(String, Expression)>,
     /// Printed at the end.
     pub display: Option<Template>,
+    /// The mode it runs in; `None` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PlanMode>,
 }
 
 /// Limits of a run.
@@ -72,6 +75,8 @@ pub struct RunLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Section {
+    /// Before the DAG: what finds out the mode.
+    Probe,
     /// The DAG itself.
     #[default]
     Main,

@@ -11,8 +11,8 @@ use crate::index::{Graph, ReadyKey};
 use crate::{Millis, Plan, Section, TaskIndex, When};
 
 /// Every section, in the order in which they open.
-const SECTIONS: [Section; 4] =
-    [Section::Main, Section::OnSuccess, Section::OnFailure, Section::Finally];
+const SECTIONS: [Section; 5] =
+    [Section::Probe, Section::Main, Section::OnSuccess, Section::OnFailure, Section::Finally];
 
 /// Goes through a plan, as often as is asked.
 #[derive(Debug)]

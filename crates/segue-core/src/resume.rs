@@ -28,6 +28,7 @@ impl Scheduler {
         let reset = tasks.map(|i| self.plan.tasks[i].id.clone()).collect();
         let digest = self.plan.digest.clone();
         self.record(Event::RunResumed { reset, request, slots, digest, segue, items });
+        self.keep_mode();
         for index in 0..self.state.tasks.len() {
             self.release_earlier(index);
             let Some(current) = self.state.tasks[index].attempt.clone() else { continue };
@@ -82,6 +83,16 @@ impl Scheduler {
         }
     }
 
+    /// Whether a resume would do anything for the DAG: a task of it, or a probe, would start over
+    /// or has not ended. If not, only `From` goes on, or nothing is left to do.
+    #[must_use]
+    pub fn has_work_left(&self, scope: &ResumeScope, force: bool) -> bool {
+        let chosen = self.to_reset(scope, force);
+        let tasks = self.plan.tasks.iter().enumerate();
+        let mut dag = tasks.filter(|(_, task)| task.section <= Section::Main);
+        dag.any(|(i, _)| chosen[i].starts_over || !self.state.tasks[i].status.is_final())
+    }
+
     /// Which tasks start over: see [`ResumeScope`].
     ///
     /// Nothing that succeeded does, except from `From` on. A DAG that ended well stays closed:
@@ -112,7 +123,7 @@ impl Scheduler {
         if let ResumeScope::From(from) = scope {
             self.choose_from(from, &mut chosen);
         }
-        let main = |i: TaskIndex| tasks[i].section == Section::Main;
+        let main = |i: TaskIndex| tasks[i].section <= Section::Main;
         if (0..tasks.len()).any(|i| main(i) && chosen[i].starts_over) {
             for (i, choice) in chosen.iter_mut().enumerate().filter(|(i, _)| !main(*i)) {
                 if self.state.tasks[i].status.is_final() && !self.held(i) {
@@ -126,10 +137,10 @@ impl Scheduler {
     /// Whether a task or item has ended in a way that a resume does not leave it at.
     fn is_unfinished(&self, index: NodeIndex, force: bool) -> bool {
         let entry = &self.state.tasks[index];
-        let task = self.task(index);
+        let owner = self.state.owner(index);
         let is_item = self.state.item(index).is_some();
         match &entry.skipped {
-            Some(SkipReason::NotSelected) => !task.excluded,
+            Some(SkipReason::NotSelected) => !self.state.is_excluded(&self.plan, owner),
             Some(SkipReason::SkipIf { .. }) => force,
             Some(_) => is_item,
             None if entry.status == TaskStatus::Succeeded => {
@@ -172,6 +183,9 @@ impl Scheduler {
                 let starts_over = self.state.tasks[i].status.is_final();
                 chosen[i] = Choice { starts_over, whole: true };
                 queue.extend(self.graph.dependents(i));
+                if self.plan.tasks[i].section == Section::Probe {
+                    queue.extend(self.graph.section(Section::Main));
+                }
             }
         }
     }

@@ -291,6 +291,7 @@ impl Scheduler {
         }
         if report.class.is_none() {
             self.judge(index, &mut report);
+            self.judge_probe(index, &mut report);
         }
         if self.is_of_an_earlier_deadline(&report.outcome) {
             report.outcome = Outcome::Cancelled { reason: StopReason::Shutdown };

@@ -106,7 +106,7 @@ fn status_seen_by(
     names: &BTreeSet<String>,
 ) -> RunStatus {
     let asks = names.contains("run") || names.contains("run.status");
-    if plan.tasks[index].section == Section::Main || !asks {
+    if plan.tasks[index].section <= Section::Main || !asks {
         return state.status();
     }
     if state.stop.is_some_and(|stop| stop.reason == StopReason::Cancelled) {
@@ -114,7 +114,7 @@ fn status_seen_by(
     }
     let ended_badly = |(task, entry): (&Task, &TaskEntry)| {
         let bad = [TaskStatus::Failed, TaskStatus::Blocked, TaskStatus::Cancelled];
-        task.section == Section::Main && !task.optional && bad.contains(&entry.status)
+        task.section <= Section::Main && !task.optional && bad.contains(&entry.status)
     };
     let failed = plan.tasks.iter().zip(&state.tasks).any(ended_badly);
     if failed { RunStatus::Failed } else { RunStatus::Succeeded }

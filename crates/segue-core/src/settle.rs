@@ -65,7 +65,12 @@ impl Scheduler {
         if task.section > self.state.section {
             return;
         }
-        if task.excluded {
+        match self.mode_verdict(task) {
+            Some(Verdict::Block(probe)) => return self.block(index, probe),
+            Some(_) => return,
+            None => {}
+        }
+        if self.state.is_excluded(&plan, index) {
             return self.skip(index, SkipReason::NotSelected);
         }
         if self.state.tasks[index].attempts > 0 && !self.enters(task.section) {
@@ -260,6 +265,9 @@ impl Scheduler {
         if self.state.stop.is_some_and(|stop| stop.interrupts()) {
             return false;
         }
+        if let Some(decided) = self.decide_mode() {
+            return decided;
+        }
         if self.state.section == Section::Main
             && let Some((&stage, _)) = self.index.stages.first_key_value()
             && self.state.stage.is_none_or(|open| open < stage)
@@ -304,7 +312,7 @@ impl Scheduler {
     pub(crate) fn enters(&self, section: Section) -> bool {
         let cancelled = self.state.stop.is_some_and(|stop| stop.reason == StopReason::Cancelled);
         match section {
-            Section::Main | Section::Finally => true,
+            Section::Probe | Section::Main | Section::Finally => true,
             Section::OnSuccess => !cancelled && !self.main_failed(),
             Section::OnFailure => !cancelled && self.main_failed(),
         }
@@ -312,7 +320,8 @@ impl Scheduler {
 
     fn main_failed(&self) -> bool {
         let bad = [TaskStatus::Failed, TaskStatus::Blocked, TaskStatus::Cancelled];
-        self.graph.section(Section::Main).iter().any(|&index| {
+        let tasks = [Section::Probe, Section::Main].map(|section| self.graph.section(section));
+        tasks.into_iter().flatten().any(|&index| {
             !self.plan.tasks[index].optional && bad.contains(&self.state.tasks[index].status)
         })
     }
@@ -476,7 +485,7 @@ impl Scheduler {
 }
 
 /// A number, or a string of one.
-fn number(value: &Value) -> Option<f64> {
+pub(crate) fn number(value: &Value) -> Option<f64> {
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
     number.filter(|number| number.is_finite())
 }

@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttemptReport, Event, Expansion, FailureClass, Items, NodeIndex, RunId, RunRequest, RunStatus,
-    Section, Seq, SkipReason, Stop, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp, Usd,
-    WaitingOn, Wants,
+    AttemptReport, ChosenMode, Event, Expansion, FailureClass, Items, NodeIndex, RunId, RunRequest,
+    RunStatus, Section, Seq, SkipReason, Stop, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp,
+    Usd, WaitingOn, Wants,
 };
 
 /// The version of [`RunState`] as a snapshot.
@@ -59,6 +59,9 @@ pub struct RunState {
     pub unverified: bool,
     /// What all ended attempts cost; `None` if none told.
     pub cost: Option<Usd>,
+    /// The mode that a probe has picked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ChosenMode>,
     /// By [`TaskIndex`], and behind them the items by [`NodeIndex`].
     pub tasks: Vec<TaskEntry>,
     /// The items of `for_each` tasks.
@@ -217,6 +220,7 @@ impl RunState {
             stop: None,
             unverified: false,
             cost: None,
+            mode: None,
             tasks: vec![TaskEntry::new(); tasks],
             items: Items::default(),
         }
@@ -291,11 +295,12 @@ impl RunState {
                 self.slots = (*slots).max(1);
                 self.clock_from = at;
                 self.phase = Phase::Running;
-                self.stop = None;
-                self.stage = None;
+                (self.stop, self.stage) = (None, None);
                 self.section = Section::Main;
                 for id in reset {
-                    let entry = &mut self.tasks[position(id).ok_or("the plan has no such task")?];
+                    let task = position(id).ok_or("the plan has no such task")?;
+                    self.mode.take_if(|mode| mode.probe == task);
+                    let entry = &mut self.tasks[task];
                     if !entry.status.is_final() {
                         return Err("a task that has not ended cannot start over");
                     }
@@ -318,6 +323,7 @@ impl RunState {
                 }
             }
             Event::SlotsChanged { slots } => self.slots = (*slots).max(1),
+            Event::ModeChosen { .. } => self.take_mode(event, &position)?,
             Event::StageOpened { stage } => self.stage = Some(*stage),
             Event::SectionOpened { section } => self.section = *section,
             Event::StopRequested { reason, at_once, .. } => {

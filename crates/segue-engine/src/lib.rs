@@ -27,4 +27,4 @@ pub use load::LoadReader;
 pub use requests::{Request, send_request};
 pub use segue_attempt::{Launch, RunContext, inherited_environment};
 pub use session::{RunError, Session, Taken};
-pub use state_file::{STATE_FILE_VERSION, put_time, state_document};
+pub use state_file::{STATE_FILE_VERSION, mode_of, put_time, state_document};

@@ -40,6 +40,7 @@ fn run_value(view: &RunView) -> Value {
         "status": view.status(),
         "duration": until.since(state.started_at).as_secs_f64(),
         "max_concurrent": state.slots,
+        "mode": mode_of(view),
         "stage": state.stage,
         "cost_usd": view.cost().map(segue_core::Usd::dollars),
         "outputs": view.outputs,
@@ -50,6 +51,13 @@ fn run_value(view: &RunView) -> Value {
     put_time(&mut value, "started_at", (state.last_seq > 0).then_some(state.started_at));
     put_time(&mut value, "ended_at", view.ended_at);
     value
+}
+
+/// The mode that the run is in: the one that was picked, or that a probe has picked.
+#[must_use]
+pub fn mode_of(view: &RunView) -> Option<&str> {
+    let picked = view.plan().mode.as_ref()?;
+    Some(view.state().mode.as_ref().map_or(&picked.name, |chosen| &chosen.name))
 }
 
 /// Puts a time into a document twice: see [`state_document`].

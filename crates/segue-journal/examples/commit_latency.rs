@@ -150,6 +150,7 @@ fn plan() -> Plan {
         tasks: Vec::new(),
         outputs: Vec::new(),
         display: None,
+        mode: None,
     }
 }
 

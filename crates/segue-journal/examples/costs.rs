@@ -96,5 +96,6 @@ fn plan() -> segue_core::Plan {
         tasks: vec![Task::new(TaskId::parse("a").unwrap(), &["true"])],
         outputs: Vec::new(),
         display: None,
+        mode: None,
     }
 }

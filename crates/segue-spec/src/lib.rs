@@ -9,7 +9,7 @@
 //! in through closures. It knows nothing of processes, terminals or how a plan is run.
 //!
 //! Reading order: `yaml` (text to a tree with spans), `keys` (what may stand where),
-//! `shape` (the tree against the table), `graph` and `names` (what refers to what),
+//! `shape` (the tree against the table), `graph`, `names` and `modes` (what refers to what),
 //! `params` and `lower` (values in, plan out).
 
 mod diagnostic;
@@ -17,6 +17,7 @@ mod for_each;
 mod graph;
 mod keys;
 mod lower;
+mod modes;
 mod names;
 mod nearest;
 mod node;
@@ -25,6 +26,7 @@ mod paths;
 mod quantity;
 mod scalar;
 mod schema;
+mod scopes;
 mod shape;
 mod shell;
 mod templates;

@@ -11,17 +11,12 @@ use crate::graph::Graph;
 use crate::keys::Place;
 use crate::nearest::{nearest, suggest};
 use crate::node::{Node, Span};
+use crate::scopes::{
+    FUNCTIONS, LIMITS, OF_TASK, PREVIOUS, RUN, RUN_EARLY, TASK, TASK_OF_MODE, roots,
+};
 use crate::shape::{Form, TaskNode, Use};
 use crate::shell::undone;
 use crate::templates::{bracketed, filters, find_path};
-
-const RUN: &[&str] = &["id", "started_at", "status", "failure", "cost", "duration", "workflow"];
-const RUN_EARLY: &[&str] = &["id", "started_at"];
-const TASK: &[&str] = &["id", "attempt", "item"];
-const PREVIOUS: &[&str] = &["class", "exit_code", "stderr_tail", "message", "findings"];
-const OF_TASK: &[&str] =
-    &["status", "outputs", "result", "exit_code", "files", "attempts", "error", "class", "items"];
-const FUNCTIONS: &[&str] = &["range", "dict", "namespace", "debug"];
 
 /// Checks all uses of names in one file.
 pub(crate) struct Names<'a, 'n> {
@@ -248,7 +243,9 @@ impl<'a, 'n> Names<'a, 'n> {
             "secrets" => self.declared(one, path, field),
             "run" if one.place == Place::Default => self.field(one, path, field, RUN_EARLY),
             "run" => self.field(one, path, field, RUN),
-            "task" if one.place != Place::Mode => self.field(one, path, field, TASK),
+            "task" if one.place == Place::Mode => self.field(one, path, field, TASK_OF_MODE),
+            "task" => self.field(one, path, field, TASK),
+            "limits" => self.field(one, path, field, LIMITS),
             "previous" => self.field(one, path, field, PREVIOUS),
             "output" if one.place == Place::Gate => self.want(one.owner),
             "tasks" => self.task(one, path, field),
@@ -478,23 +475,5 @@ impl<'a, 'n> Names<'a, 'n> {
                 self.sink.error("segue::spec::missing_need", span, message, label, help);
             }
         }
-    }
-}
-
-/// The names in scope of a place.
-const fn roots(place: Place) -> &'static [&'static str] {
-    match place {
-        Place::Default => &["params", "run"],
-        Place::Limit => &["params"],
-        Place::Text => &["params", "env", "run", "tasks", "task", "previous", "event"],
-        Place::Secret => &["params", "env", "secrets", "run", "tasks", "task", "previous", "event"],
-        Place::Control => &["params", "run", "tasks", "task", "previous", "event"],
-        Place::Gate => {
-            &["params", "env", "run", "tasks", "task", "previous", "event", "output", "outputs"]
-        }
-        Place::Result => &["params", "run", "tasks"],
-        Place::Channel => &["params", "env", "secrets", "run", "tasks", "event"],
-        Place::Trigger => &["params", "env", "event"],
-        Place::Mode => &["params", "limits", "task", "probe", "run"],
     }
 }

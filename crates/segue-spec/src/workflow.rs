@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Sink};
 use crate::graph::Graph;
+use crate::modes::{self, ModeTask};
 use crate::names::Names;
 use crate::nearest::suggest;
 use crate::node::Node;
@@ -113,6 +114,14 @@ pub fn check(source: &Source, files: Files<'_>) -> Result<Workflow, Diagnostics>
     names.numbers = params.iter().filter(is_number).map(|param| param.name.as_str()).collect();
     names.secrets = secrets.clone();
     let wanted = names.check(&shape.uses);
+    if !sink.has_errors() {
+        let tasks = shape.tasks.iter().zip(&graph.needs);
+        let tasks = tasks.map(|(task, needs)| {
+            let (id, node, section) = (task.id, task.node, task.section);
+            ModeTask { id, node, section, needs }
+        });
+        modes::check(&root, &tasks.collect::<Vec<_>>(), &mut sink);
+    }
     if sink.has_errors() {
         return refuse(sink);
     }

@@ -38,6 +38,8 @@ pub(crate) struct Auditor {
     slots: usize,
     section: Section,
     stop: Option<(StopReason, bool, Section)>,
+    /// The tasks that the chosen mode leaves out; `None` before it is chosen.
+    left_out: Option<Vec<TaskId>>,
     seq: u64,
     at: segue_core::Timestamp,
     pub(crate) over: Option<RunStatus>,
@@ -55,6 +57,7 @@ impl Auditor {
             slots: 0,
             section: Section::Main,
             stop: None,
+            left_out: None,
             seq: 0,
             at: segue_core::Timestamp::default(),
             over: None,
@@ -114,6 +117,7 @@ impl Auditor {
             }
             Event::RunResumed { reset, items, slots, .. } => self.resumed(reset, items, *slots),
             Event::SlotsChanged { slots } => self.slots = usize::try_from(*slots).unwrap(),
+            Event::ModeChosen { .. } => self.mode_chosen(&recorded.event),
             Event::StageOpened { stage } => self.all_ended_before(*stage),
             Event::SectionOpened { section } => {
                 assert!(*section > self.section, "sections open in their order");
@@ -162,6 +166,19 @@ impl Auditor {
             }
             Event::ItemsExpanded { task, items } => self.expanded(task, items),
         }
+    }
+
+    fn mode_chosen(&mut self, event: &Event) {
+        let Event::ModeChosen { probe, number, mode, excluded, slots } = event else { return };
+        let choice = self.plan.mode.as_ref().and_then(|mode| mode.choice.as_ref());
+        let choice = choice.expect("only a mode with a choice chooses");
+        assert_eq!(self.plan.tasks[choice.probe].id, *probe);
+        assert_eq!(self.status(choice.probe), Some(TaskStatus::Succeeded));
+        assert!(self.left_out.is_none(), "a mode is chosen once");
+        let known = choice.alternatives.iter().any(|one| one.mode == *mode);
+        assert!(known && number.is_finite(), "`{mode}` for {number}");
+        self.left_out = Some(excluded.clone());
+        self.slots = slots.map_or(self.slots, |slots| usize::try_from(slots).unwrap());
     }
 
     fn expanded(&mut self, task: &TaskId, items: &[ListedItem]) {
@@ -301,6 +318,10 @@ impl Auditor {
         }
         self.earlier_sections_ended(task.section);
         assert!(!task.excluded, "`{what}` was not selected");
+        if self.plan.mode.is_some() && task.section == Section::Main {
+            let left_out = self.left_out.as_ref().expect("the mode is chosen before the DAG");
+            assert!(!left_out.contains(&task.id), "`{what}` does not run in this mode");
+        }
         if let Some((reason, at_once, section)) = self.stop {
             let spared = match reason {
                 StopReason::FailFast => task.section != Section::Main,
@@ -349,6 +370,9 @@ impl Auditor {
         self.slots = usize::try_from(slots).unwrap();
         for id in reset {
             self.starts_over(id, None);
+            if self.plan.tasks[self.places[id]].section == Section::Probe {
+                self.left_out = None;
+            }
         }
         for ItemsReset { task, keys, anew } in items {
             keys.iter().for_each(|key| self.starts_over(task, Some(key)));

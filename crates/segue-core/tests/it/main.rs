@@ -12,6 +12,7 @@ mod conditions;
 mod failure;
 mod groups;
 mod items;
+mod modes;
 mod order;
 mod plans;
 mod previews;

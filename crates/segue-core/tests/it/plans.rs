@@ -42,6 +42,7 @@ pub(crate) fn empty() -> Plan {
         tasks: Vec::new(),
         outputs: Vec::new(),
         display: None,
+        mode: None,
     }
 }
 

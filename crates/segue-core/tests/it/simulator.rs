@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use segue_core::{
     AttemptReport, ConcurrencyGroup, Expression, FailureClass, Finding, ForEach, Gate, GateCheck,
-    Input, ItemSource, Millis, OnBusy, OnItemFailure, Outcome, Plan, ResumeScope, RunStatus,
-    Section, StopReason, Task, TaskId, Teardown, Template, TimeLimit, Wants, When,
+    Input, ItemSource, Millis, ModeChoice, OnBusy, OnItemFailure, Outcome, Plan, ResumeScope,
+    RunStatus, Section, StopReason, Stored, Task, TaskId, Teardown, Template, TimeLimit, Wants,
+    When,
 };
 
 use crate::chance::Chance;
-use crate::plans;
 use crate::world::{Process, World};
+use crate::{modes, plans};
 
 const SEEDS: u64 = 10_000;
 
@@ -358,6 +359,12 @@ fn random_end(chance: &mut Chance, stop: Option<StopReason>) -> Box<AttemptRepor
             feedback: chance.one_in(2),
         });
     }
+    if !chance.one_in(6) {
+        // Only a probe's is looked at.
+        let number = *chance.pick(&["0", "1", "2", "3", "4.5", "\"two\"", "\"3\""]);
+        let number = Stored::Inline(serde_json::from_str(number).unwrap());
+        report.outputs.insert(ModeChoice::OUTPUT.to_owned(), number);
+    }
     if chance.one_in(30) {
         report.teardown = Teardown::Unverified { pids: vec![1] };
     }
@@ -374,6 +381,9 @@ fn random_plan(chance: &mut Chance, short: bool) -> Plan {
     for number in 0..count {
         let task = random_task(chance, &plan, number, staged);
         plan.tasks.push(task);
+    }
+    if chance.one_in(4) {
+        modes::random_mode(chance, &mut plan);
     }
     if chance.one_in(4) {
         let expression = Expression("tasks.t0.status".into());

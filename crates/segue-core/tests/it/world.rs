@@ -204,7 +204,7 @@ impl World {
         let reopens = |id: &TaskId| {
             let ended = self.auditor.status(place(id));
             let optional = self.plan.tasks[place(id)].optional;
-            section(id) == Section::Main
+            section(id) <= Section::Main
                 && (self.retried_from.contains(id)
                     || ended == Some(TaskStatus::Cancelled)
                     || !optional && matches!(ended, Some(TaskStatus::Failed | TaskStatus::Blocked)))
@@ -214,7 +214,7 @@ impl World {
         for id in reset {
             let succeeded = self.auditor.status(place(id)) == Some(TaskStatus::Succeeded);
             let asked = self.retried_from.contains(id);
-            let handler = section(id) != Section::Main && (reopened || whole);
+            let handler = section(id) > Section::Main && (reopened || whole);
             assert!(!succeeded || asked || handler, "`{id}` succeeded and starts over");
             let task = &self.plan.tasks[place(id)];
             let ran = self.last_ran(id, None);
@@ -229,7 +229,7 @@ impl World {
         let place = self.plan.position(items.task.as_str()).unwrap();
         let task = &self.plan.tasks[place];
         let asked = self.retried_from.contains(&items.task)
-            || task.section != Section::Main && reset.contains(&items.task);
+            || task.section > Section::Main && reset.contains(&items.task);
         for key in &items.keys {
             let ended = self.auditor.status_of(place, Some(key));
             let again = ended != Some(TaskStatus::Succeeded);
@@ -468,6 +468,11 @@ impl World {
 
     fn note_from(&mut self, task: &TaskId) {
         self.retried_from.insert(task.clone());
+        let probe = self.plan.mode.as_ref().and_then(|mode| mode.choice.as_ref());
+        if probe.is_some_and(|choice| self.plan.tasks[choice.probe].id == *task) {
+            let main = self.plan.tasks.iter().filter(|task| task.section == Section::Main);
+            self.retried_from.extend(main.map(|task| task.id.clone()));
+        }
         loop {
             let known = self.retried_from.len();
             for task in &self.plan.tasks {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use segue_core::{
-    Action, AttemptId, AttemptLimits, AttemptReport, Backoff, ConcurrencyGroup, Event, Expression,
-    Failure, FailureClass, FailureList, Finding, ForEach, Gate, GateCheck, Hardware, ItemKey,
-    ItemSource, ItemsReset, ListedItem, Millis, OnBusy, OnItemFailure, Outcome, OutputSource,
-    PLAN_VERSION, Plan, Recorded, Resources, ResultSource, Retry, RunLimits, RunRequest, RunStatus,
-    Section, SkipReason, Stdin, StopReason, Stored, Stream, Task, Teardown, Template, TimeLimit,
-    Usd, Wants, When,
+    Action, Alternative, AttemptId, AttemptLimits, AttemptReport, Backoff, ConcurrencyGroup, Event,
+    Expression, Failure, FailureClass, FailureList, Finding, ForEach, Gate, GateCheck, Hardware,
+    ItemKey, ItemSource, ItemsReset, ListedItem, Millis, ModeChoice, OnBusy, OnItemFailure,
+    Outcome, OutputSource, PLAN_VERSION, Plan, PlanMode, Recorded, Resources, ResultSource, Retry,
+    RunLimits, RunRequest, RunStatus, Section, SkipReason, Stdin, StopReason, Stored, Stream, Task,
+    Teardown, Template, TimeLimit, Usd, Wants, When,
 };
 use serde_json::json;
 
@@ -21,6 +21,7 @@ pub(crate) const fn kind(event: &Event) -> &'static str {
         Event::RunStarted { .. } => "run_started",
         Event::RunResumed { .. } => "run_resumed",
         Event::SlotsChanged { .. } => "slots_changed",
+        Event::ModeChosen { .. } => "mode_chosen",
         Event::StageOpened { .. } => "stage_opened",
         Event::SectionOpened { .. } => "section_opened",
         Event::GrantAsked { .. } => "grant_asked",
@@ -43,7 +44,7 @@ pub(crate) const fn kind(event: &Event) -> &'static str {
 }
 
 /// How many kinds [`kind`] names.
-pub(crate) const KINDS: usize = 21;
+pub(crate) const KINDS: usize = 22;
 
 fn attempt(number: u32) -> AttemptId {
     AttemptId { task: task("stage/a"), item: None, number }
@@ -67,6 +68,8 @@ fn request() -> RunRequest {
         retry_attempts: Some(3),
         only: vec!["a".to_owned()],
         skip: vec!["b".to_owned()],
+        mode: Some("smart".to_owned()),
+        probe: Some(2.5),
         force: true,
     }
 }
@@ -152,6 +155,13 @@ pub(crate) fn events() -> Vec<Recorded> {
             hardware,
         },
         Event::SlotsChanged { slots: 3 },
+        Event::ModeChosen {
+            probe: task("mode:smart"),
+            number: 2.5,
+            mode: "few".to_owned(),
+            excluded: vec![task("b")],
+            slots: Some(2),
+        },
         Event::StageOpened { stage: 1 },
         Event::GrantAsked {
             attempt: attempt(1),
@@ -313,6 +323,19 @@ pub(crate) fn plan() -> Plan {
         tasks: vec![full_task(), shell, other, last],
         outputs: vec![("episode".to_owned(), expression("tasks.full.result.id"))],
         display: Some(text("Episode {{ outputs.episode }}")),
+        mode: Some(PlanMode {
+            name: "smart".to_owned(),
+            concurrency: Some(expression("limits.concurrency * 2")),
+            choice: Some(ModeChoice {
+                probe: 0,
+                alternatives: vec![Alternative {
+                    condition: Some(expression("probe <= 3")),
+                    mode: "few".to_owned(),
+                    excluded: vec![0],
+                    concurrency: None,
+                }],
+            }),
+        }),
     }
 }
 

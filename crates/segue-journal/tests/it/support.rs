@@ -60,6 +60,7 @@ pub(crate) fn plan() -> Plan {
         tasks: vec![segue_core::Task::new(task("a"), &["true"])],
         outputs: Vec::new(),
         display: None,
+        mode: None,
     }
 }
 

@@ -61,8 +61,12 @@ pub(crate) enum Place {
     Channel,
     /// A trigger or breaker.
     Trigger,
-    /// A mode.
+    /// Which tasks a mode runs.
     Mode,
+    /// Which mode a probe's number picks.
+    Choice,
+    /// How many attempts a mode lets run at once.
+    Slots,
 }
 
 /// What a value must be.

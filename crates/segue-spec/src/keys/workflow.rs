@@ -79,7 +79,7 @@ const AGENT: Object = Object {
 const PROBE: Object = Object {
     what: "a probe",
     keys: &[&[
-        key("run", Kind::Shell(Place::Mode), "The command that measures.").required(),
+        key("run", Kind::Shell(Place::Limit), "The command that measures.").required(),
         key("json", Kind::Pointer, "Where the number is in its result."),
     ]],
     one_of: &[],
@@ -88,7 +88,7 @@ const PROBE: Object = Object {
 const CHOICE: Object = Object {
     what: "a choice",
     keys: &[&[
-        key("if", Kind::Expression(Place::Mode), "Taken if true."),
+        key("if", Kind::Expression(Place::Choice), "Taken if true."),
         key("use", Kind::Name, "The mode that is taken.").required(),
     ]],
     one_of: &[],
@@ -108,9 +108,7 @@ const MODE: Object = Object {
             Kind::OneOf(&[Kind::Expression(Place::Mode), Kind::List(&Kind::Name)]),
             "Which tasks do not.",
         ),
-        key("concurrency", Kind::Expression(Place::Mode), "How many attempts run at once."),
-        key("timeout", Kind::Late(&Kind::Duration), "How long the run may take."),
-        key("params", Kind::Map(&Kind::Any, MapKey::Name), "Values of parameters."),
+        key("concurrency", Kind::Expression(Place::Slots), "How many attempts run at once."),
         key("probe", Kind::Object(&PROBE), "What `choose` looks at."),
         key("choose", Kind::Several(&Kind::Object(&CHOICE)), "Picks another mode."),
     ]],
@@ -213,7 +211,7 @@ pub(crate) const WORKFLOW: Object = Object {
         key("agents", Kind::Map(&Kind::Object(&AGENT), MapKey::Name), "Adapters.").later(),
         key("limits", Kind::Object(&LIMITS), "Limits of the whole run."),
         key("defaults", Kind::Object(&DEFAULTS), "What tasks start from."),
-        key("modes", Kind::Map(&Kind::Object(&MODE), MapKey::Name), "Variations.").later(),
+        key("modes", Kind::Map(&Kind::Object(&MODE), MapKey::Name), "Variations."),
         key("on", Kind::Object(&ON), "Triggers.").later(),
         key("breaker", Kind::Object(&BREAKER), "Stops what keeps failing.").later(),
         key("escalate", Kind::List(&Kind::Object(&ESCALATE)), "Who hears of it.").later(),

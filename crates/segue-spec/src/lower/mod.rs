@@ -3,8 +3,11 @@
 //! The file's shape is known to be right; only what depends on parameters can still be
 //! wrong here. Every limit becomes a number; commands and paths stay templates.
 
+mod modes;
 mod select;
 mod task;
+
+use task::one_or_many;
 
 use std::collections::BTreeMap;
 
@@ -44,10 +47,9 @@ pub(crate) fn plan(
     let mut lowering =
         Lowering { workflow, request, sink: if params_ok { sink } else { &mut rest }, scope };
     let limits = lowering.limits();
-    let mut tasks = lowering.tasks();
-    select::exclude(workflow, request, &mut tasks, sink);
+    let tasks = lowering.tasks();
     let outputs = root.get("outputs").map(Node::entries).unwrap_or_default().iter();
-    Plan {
+    let mut plan = Plan {
         version: segue_core::PLAN_VERSION,
         workflow: workflow.name().to_owned(),
         digest: workflow.digest.clone(),
@@ -58,7 +60,16 @@ pub(crate) fn plan(
         tasks,
         outputs: outputs.map(|(key, value)| (key.text.clone(), expression(value))).collect(),
         display: root.get("display").map(template),
+        mode: None,
+    };
+    let mode = lowering.mode(&plan);
+    select::exclude(workflow, request, &mut plan.tasks, sink);
+    if let Some((mode, out, probe)) = mode {
+        select::exclude_of_mode(workflow, request, &mode.name, &out, &mut plan.tasks, sink);
+        plan.tasks.extend(probe);
+        plan.mode = Some(mode);
     }
+    plan
 }
 
 fn template(node: &Node) -> Template {

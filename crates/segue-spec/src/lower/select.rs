@@ -42,6 +42,33 @@ pub(super) fn exclude(
     for index in skip {
         tasks[index].excluded = true;
     }
+    let all_out = || tasks.iter().all(|task| task.excluded || task.section != Section::Main);
+    if request.only.is_empty() && !request.skip.is_empty() && all_out() {
+        let span = workflow.root.entries().iter().find(|(key, _)| key.text == "tasks");
+        let span = span.map_or(0..0, |(key, _)| key.span.clone());
+        let message = "`--skip` leaves out every task".to_owned();
+        let help = "leave some to run, or nothing is done";
+        sink.error("segue::spec::selection", &span, message, "all of these", help);
+    }
+}
+
+/// Leaves out what a mode does not run. What `--only` chose is not among it, or that is told.
+pub(super) fn exclude_of_mode(
+    workflow: &Workflow,
+    request: &RunRequest,
+    mode: &str,
+    out: &[usize],
+    tasks: &mut [Task],
+    sink: &mut Sink,
+) {
+    let chosen = out.iter().find(|&&index| !request.only.is_empty() && !tasks[index].excluded);
+    if let Some(&index) = chosen {
+        let id = tasks[index].id.as_str();
+        let message = format!("`--only` chose or needs `{id}`, which mode `{mode}` leaves out");
+        let help = "pick another mode by `--mode`, or other tasks by `--only`";
+        sink.error("segue::spec::selection", &span(workflow, id), message, "this task", help);
+    }
+    out.iter().for_each(|&index| tasks[index].excluded = true);
 }
 
 fn named(

@@ -36,7 +36,7 @@ impl<'a> Lowering<'a> {
         node.get(name).or_else(|| self.default(name))
     }
 
-    fn default(&self, name: &str) -> Option<&'a Node> {
+    pub(super) fn default(&self, name: &str) -> Option<&'a Node> {
         self.workflow.root.get("defaults")?.get(name)
     }
 
@@ -215,7 +215,7 @@ impl<'a> Lowering<'a> {
     }
 }
 
-fn one_or_many(node: &Node) -> Vec<&Node> {
+pub(super) fn one_or_many(node: &Node) -> Vec<&Node> {
     match &node.data {
         Data::Seq(items) => items.iter().collect(),
         _ => vec![node],

@@ -169,6 +169,11 @@ pub(crate) fn request(matches: &ArgMatches, params: &[ParamSpec]) -> CommandResu
     request.only = many("only");
     request.skip = many("skip");
     request.force = matches.get_flag("force");
+    request.mode = matches.get_one::<String>("mode").cloned();
+    request.probe = matches.get_one::<f64>("probe").copied();
+    if request.probe.is_some_and(|number| !number.is_finite()) {
+        return Err(CommandError::usage("`--probe` takes a number, not one without an end"));
+    }
     Ok(request)
 }
 
@@ -176,6 +181,9 @@ pub(crate) fn request(matches: &ArgMatches, params: &[ParamSpec]) -> CommandResu
 pub(crate) fn common_request(matches: &ArgMatches, request: &mut RunRequest) -> CommandResult<()> {
     if let Some(slots) = matches.get_one::<u32>("concurrency") {
         request.concurrency = Some(*slots);
+    }
+    if request.concurrency.is_none() {
+        request.concurrency = super::execute::slots_of_environment()?;
     }
     // What a run was asked for once is stronger than the environment it is resumed in.
     let timeout = matches.get_one::<String>("timeout").map(|text| ("--timeout", text.clone()));
@@ -197,7 +205,7 @@ pub(crate) fn common_request(matches: &ArgMatches, request: &mut RunRequest) -> 
         let wrong = || CommandError::usage(format!("{name} {text:?} is no number from 1 up"));
         request.retry_attempts = Some(text.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?);
     }
-    for flag in ["budget", "tokens", "mode", "record", "replay"] {
+    for flag in ["budget", "tokens", "record", "replay"] {
         if matches.try_contains_id(flag).unwrap_or(false) && matches.contains_id(flag) {
             let message = format!("`--{flag}` is not acted on by this build");
             return Err(CommandError::usage(message).hint("leave it out; it comes with agents"));
@@ -259,32 +267,40 @@ pub(crate) fn command() -> Command {
         .subcommands(housekeeping())
 }
 
+fn file_arg() -> Arg {
+    Arg::new("FILE").value_parser(value_parser!(PathBuf)).help("The workflow's file").index(1)
+}
+
+/// The flags that `run` and `plan` share.
+fn run_args(command: Command) -> Command {
+    command
+        .arg(file_arg().required(true))
+        .after_help("`segue run FILE --help` shows the parameters of that workflow, too.")
+        .arg(slots_arg())
+        .arg(value("timeout", "DURATION", "How long the run may take, as in 90s, 5m, 1h30m"))
+        .arg(
+            value("retry", "N", "Tries for every task that may be retried")
+                .value_parser(value_parser!(u32).range(1..)),
+        )
+        .arg(
+            value("only", "TASK", "Only this task and what it needs; repeatable")
+                .action(ArgAction::Append),
+        )
+        .arg(value("skip", "TASK", "Not this task; repeatable").action(ArgAction::Append))
+        .arg(flag("force", "Run also what `skip_if` would skip"))
+        .arg(value("mode", "MODE", "In this mode of the workflow [default: the file's]"))
+        .arg(
+            value("probe", "N", "As if the mode's probe had measured this; it does not run")
+                .value_parser(value_parser!(f64))
+                .allow_negative_numbers(true),
+        )
+        .arg(value("budget", "AMOUNT", "Not in this build").hide(true))
+        .arg(value("tokens", "N", "Not in this build").hide(true))
+        .arg(value("record", "DIR", "Not in this build").hide(true))
+        .arg(value("replay", "DIR", "Not in this build").hide(true))
+}
+
 fn acting() -> Vec<Command> {
-    let file = || {
-        Arg::new("FILE").value_parser(value_parser!(PathBuf)).help("The workflow's file").index(1)
-    };
-    let run = |command: Command| {
-        command
-            .arg(file().required(true))
-            .after_help("`segue run FILE --help` shows the parameters of that workflow, too.")
-            .arg(slots_arg())
-            .arg(value("timeout", "DURATION", "How long the run may take, as in 90s, 5m, 1h30m"))
-            .arg(
-                value("retry", "N", "Tries for every task that may be retried")
-                    .value_parser(value_parser!(u32).range(1..)),
-            )
-            .arg(
-                value("only", "TASK", "Only this task and what it needs; repeatable")
-                    .action(ArgAction::Append),
-            )
-            .arg(value("skip", "TASK", "Not this task; repeatable").action(ArgAction::Append))
-            .arg(flag("force", "Run also what `skip_if` would skip"))
-            .arg(value("mode", "MODE", "Not in this build").hide(true))
-            .arg(value("budget", "AMOUNT", "Not in this build").hide(true))
-            .arg(value("tokens", "N", "Not in this build").hide(true))
-            .arg(value("record", "DIR", "Not in this build").hide(true))
-            .arg(value("replay", "DIR", "Not in this build").hide(true))
-    };
     let resume = Command::new("resume")
         .about("Go on with a run: what did not succeed runs, what runs is adopted")
         .arg(run_arg())
@@ -304,7 +320,7 @@ fn acting() -> Vec<Command> {
         .arg(output_arg())
         .arg(json_run_arg());
     vec![
-        run(Command::new("run").about("Run a workflow"))
+        run_args(Command::new("run").about("Run a workflow"))
             .arg(
                 value("resume", "RUN", "Go on with a run, as `segue resume RUN` does")
                     .visible_alias("restore"),
@@ -316,8 +332,10 @@ fn acting() -> Vec<Command> {
             .arg(flag("no-metrics", "Accepted; this build takes no samples").hide(true))
             .arg(output_arg())
             .arg(json_run_arg()),
-        run(Command::new("plan").about("Show what a run would do; starts and records nothing"))
-            .arg(json_arg()),
+        run_args(
+            Command::new("plan").about("Show what a run would do; starts and records nothing"),
+        )
+        .arg(json_arg()),
         resume,
         retry,
         Command::new("cancel")
@@ -458,32 +476,4 @@ pub(crate) fn is_file(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(typed: &str, meant: &str) {
-        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(without_resume(words(typed)), words(meant));
-    }
-
-    #[test]
-    fn a_parameters_value_is_not_the_file() {
-        let file = |text: &str| {
-            let words: Vec<OsString> = text.split(' ').map(OsString::from).collect();
-            file_of(&words, &command()).map(|path| path.display().to_string())
-        };
-        assert_eq!(file("segue run --topic X f.yaml").as_deref(), Some("f.yaml"));
-        assert_eq!(file("segue run --only t f.yml X").as_deref(), Some("f.yml"));
-        assert_eq!(file("segue run nowhere X --topic Y").as_deref(), Some("nowhere"));
-        assert_eq!(file("segue run --force"), None);
-    }
-
-    #[test]
-    fn a_run_with_resume_is_a_resume() {
-        check("segue run --resume latest --json", "segue resume latest --json");
-        check("segue run --restore=ep-1", "segue resume ep-1");
-        check("segue run file.yaml -- --resume x", "segue run file.yaml -- --resume x");
-        check("segue show --resume x", "segue show --resume x");
-    }
-}
+mod tests;

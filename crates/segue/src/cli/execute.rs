@@ -99,21 +99,28 @@ pub(crate) fn kept_plan(dir: &Path) -> CommandResult<Arc<Plan>> {
     Ok(Arc::new(plan))
 }
 
-/// How many attempts may run at once: flag, environment, workflow, machine.
+/// How many attempts may run at once: flag, environment, workflow, machine; the last two as the
+/// mode has it.
 pub(crate) fn slots(
     request: &RunRequest,
     plan: &Plan,
     hardware: &segue_core::Hardware,
 ) -> CommandResult<u32> {
-    let given = given_slots(request, plan)?;
-    Ok(given.unwrap_or_else(|| segue_core::concurrency_for(hardware)))
+    if let Some(slots) = request.concurrency {
+        return Ok(slots);
+    }
+    if let Some(slots) = slots_of_environment()? {
+        return Ok(slots);
+    }
+    let detected = || segue_core::concurrency_for(hardware);
+    let slots = plan.limits.concurrency.unwrap_or_else(detected);
+    let Some(mode) = &plan.mode else { return Ok(slots) };
+    plan.slots_in_mode(mode.concurrency.as_ref(), slots, request.probe)
+        .map_err(|why| CommandError::usage(format!("mode `{}`: {why}", mode.name)))
 }
 
-/// How many slots somebody asked for; `None` leaves it to the machine.
-fn given_slots(request: &RunRequest, plan: &Plan) -> CommandResult<Option<u32>> {
-    if let Some(slots) = request.concurrency {
-        return Ok(Some(slots));
-    }
+/// How many slots the environment asks for.
+pub(crate) fn slots_of_environment() -> CommandResult<Option<u32>> {
     for name in ["SEGUE_CONCURRENCY", "MAX_CONCURRENT_AGENTS"] {
         if let Ok(text) = std::env::var(name)
             && text != "auto"
@@ -127,7 +134,18 @@ fn given_slots(request: &RunRequest, plan: &Plan) -> CommandResult<Option<u32>> 
             };
         }
     }
-    Ok(plan.limits.concurrency)
+    Ok(None)
+}
+
+/// Whether the number of slots is left to the machine, and so follows its load.
+fn slots_are_auto(plan: &Plan) -> CommandResult<bool> {
+    // The plan has the flag's number, if there was a flag.
+    let given = slots_of_environment()?.is_some() || plan.limits.concurrency.is_some();
+    let choice = plan.mode.as_ref().and_then(|mode| mode.choice.as_ref());
+    let alternatives = choice.into_iter().flat_map(|choice| &choice.alternatives);
+    // What a mode will say is not to be undone by a look at the machine.
+    let fixed = alternatives.into_iter().any(|one| one.concurrency.is_some());
+    Ok(!given && !fixed)
 }
 
 /// The values of the workflow's secrets; all that are missing are named at once.
@@ -245,8 +263,7 @@ pub(crate) fn drive(
 ) -> CommandResult<Ended> {
     session.sync_delay = sync_delay();
     let plan = session.view().plan();
-    // The plan has the flag's number, if there was a flag.
-    let is_auto = given_slots(&RunRequest::default(), plan)?.is_none();
+    let is_auto = slots_are_auto(plan)?;
     session.load = is_auto.then(hardware::load_reader);
     session.launch = crate::supervisor().map_err(|error| CommandError::internal(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -32,6 +32,7 @@ pub(crate) fn run(matches: &ArgMatches) -> CommandResult {
     let rehearsal = loaded.plan(&request, "run", segue_engine::wall_now())?;
     let secrets = execute::secrets(&rehearsal.secrets)?;
     execute::refuse_secret_params(&rehearsal.params, &secrets)?;
+    tell_left_out(&rehearsal);
     let ephemeral = matches.get_flag("ephemeral") || matches.get_flag("no-checkpoints");
     let private = ephemeral.then(tempfile::tempdir).transpose()?;
     let store = match &private {
@@ -47,6 +48,17 @@ pub(crate) fn run(matches: &ArgMatches) -> CommandResult {
     let show = show_of(matches);
     let created = execute::create(&store, &loaded, request)?;
     carry_out(&store, created, &loaded, &show, ephemeral)
+}
+
+/// Says which tasks do not run because of others that were not selected.
+fn tell_left_out(plan: &segue_core::Plan) {
+    let out = segue_core::left_out(plan);
+    let along = plan.tasks.iter().zip(out).filter(|(task, out)| *out && !task.excluded);
+    let names: Vec<&str> = along.map(|(task, _)| task.id.as_str()).collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        print_error(&format!("note: skipped, as what they need is not selected: {names}\n"));
+    }
 }
 
 /// Executes a run that has its folder and shows it, to its end.

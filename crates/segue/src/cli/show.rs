@@ -38,6 +38,9 @@ pub(crate) fn show(matches: &ArgMatches) -> CommandResult {
     print_line(&format!("run       {run}"));
     print_line(&format!("workflow  {}", view.plan().workflow));
     print_line(&format!("status    {} {status}", run_symbol(status)));
+    if let Some(mode) = segue_engine::mode_of(&view) {
+        print_line(&format!("mode      {mode}"));
+    }
     print_line(&format!("started   {}", load::local_time(state.started_at)));
     print_line(&format!("duration  {}", until.since(state.started_at)));
     if let Some(cost) = view.cost() {

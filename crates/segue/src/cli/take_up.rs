@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use segue_core::{
-    Input, Plan, Resume, ResumeScope, RunId, RunRequest, RunStatus, RunView, Section, TaskId,
+    Input, Plan, Resume, ResumeScope, RunId, RunRequest, RunStatus, RunView, Scheduler, Section,
+    TaskId,
 };
 use segue_engine::{RunError, Taken};
 use segue_journal::{JournalError, Store};
@@ -30,7 +31,9 @@ pub(crate) fn resume(matches: &ArgMatches) -> CommandResult {
         return Ok(exit::SUCCESS);
     }
     let held = held(view);
-    if let (Some(task), true) = (held.first(), nothing_else(view, &held)) {
+    if let Some(task) = held.first()
+        && !has_work_left(view)?
+    {
         let message = format!("task `{task}` was started and is never retried by itself");
         return Err(CommandError::usage(message)
             .hint(format!("`segue retry {run} --from {task}` starts it again")));
@@ -94,15 +97,11 @@ pub(crate) fn held(view: &RunView) -> Vec<String> {
     view.tasks().filter(held).map(|view| view.task.id.to_string()).collect()
 }
 
-fn nothing_else(view: &RunView, held: &[String]) -> bool {
-    view.tasks().all(|task| {
-        let status = task.entry.status;
-        status == segue_core::TaskStatus::Succeeded
-            || status == segue_core::TaskStatus::Skipped
-            || held.contains(&task.task.id.to_string())
-            || task.entry.blocked_by.as_ref().is_some_and(|by| held.contains(&by.to_string()))
-            || task.task.section != segue_core::Section::Main
-    })
+/// Whether a resume has more to do than what only goes on by name.
+fn has_work_left(view: &RunView) -> CommandResult<bool> {
+    let scheduler = Scheduler::restore(Arc::clone(view.plan()), view.state().clone())
+        .map_err(|error| CommandError::internal(&error))?;
+    Ok(scheduler.has_work_left(&ResumeScope::Unfinished, view.state().request.force))
 }
 
 fn take_up(

@@ -94,8 +94,8 @@ struct Slots {
 /// Each task's layer: the longest path that leads to it, where a stage and a section begin
 /// after the one before. The end of each is a node of its own, so that edges stay linear.
 fn layers_of(plan: &Plan) -> Vec<usize> {
-    const SECTIONS: [Section; 4] =
-        [Section::Main, Section::OnSuccess, Section::OnFailure, Section::Finally];
+    const SECTIONS: [Section; 5] =
+        [Section::Probe, Section::Main, Section::OnSuccess, Section::OnFailure, Section::Finally];
     let count = plan.tasks.len();
     let stages: BTreeSet<u32> = plan.tasks.iter().filter_map(main_stage).collect();
     let stage_ends: BTreeMap<u32, usize> =
@@ -109,7 +109,7 @@ fn layers_of(plan: &Plan) -> Vec<usize> {
         }
         let end = section_end(task.section);
         paths.link(index, end, 1);
-        if task.section != Section::Main {
+        if task.section != Section::Probe {
             paths.link(end - 1, index, 0);
         }
         if let Some(stage) = main_stage(task) {

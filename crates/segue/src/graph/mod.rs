@@ -19,6 +19,7 @@ use segue_core::{Plan, RunView, Section, Task, TaskStatus};
 /// tasks of the DAG.
 fn band_label(task: &Task) -> Option<String> {
     match (task.section, task.stage) {
+        (Section::Probe, _) => Some("mode".to_owned()),
         (Section::Main, None) => None,
         (Section::Main, Some(stage)) => Some(format!("stage {stage}")),
         (Section::OnSuccess, _) => Some("on_success".to_owned()),

@@ -189,6 +189,7 @@ pub(super) fn lower(
         tasks,
         outputs: Vec::new(),
         display: None,
+        mode: None,
     }
 }
 

@@ -212,12 +212,20 @@ fn told_of_run(
             format!("resumed: {done} of {total} tasks have succeeded ({slots} at once)")
         }
         Event::SlotsChanged { slots } => format!("{slots} attempts at once from now on"),
+        Event::ModeChosen { mode, number, excluded, slots, .. } => {
+            let without = match excluded.len() {
+                0 => String::new(),
+                count => format!(", without {}", counted(count, "task")),
+            };
+            let slots = slots.map_or_else(String::new, |slots| format!(", {slots} at once"));
+            format!("mode {mode}, as the probe measured {number}{without}{slots}")
+        }
         Event::StageOpened { stage } => format!("stage {stage} opened"),
         Event::SectionOpened { section }
             if sections.contains(section) && enters(view, *section) =>
         {
             match section {
-                Section::Main => return None,
+                Section::Probe | Section::Main => return None,
                 Section::OnSuccess => "on_success opened".to_owned(),
                 Section::OnFailure => "on_failure opened".to_owned(),
                 Section::Finally => "finally opened".to_owned(),
@@ -240,10 +248,10 @@ fn enters(view: &RunView, section: Section) -> bool {
         use TaskStatus::{Blocked, Cancelled, Failed};
         let status = task.entry.status;
         let is_bad = matches!(status, Failed | Blocked | Cancelled);
-        task.task.section == Section::Main && !task.task.optional && is_bad
+        task.task.section <= Section::Main && !task.task.optional && is_bad
     };
     match section {
-        Section::Main | Section::Finally => true,
+        Section::Probe | Section::Main | Section::Finally => true,
         Section::OnSuccess => !view.tasks().any(bad),
         Section::OnFailure => view.tasks().any(bad),
     }

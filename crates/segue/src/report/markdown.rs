@@ -51,6 +51,9 @@ fn write_summary(out: &mut String, view: &RunView) -> fmt::Result {
     }
     writeln!(out, "- Duration: {}", duration(view))?;
     writeln!(out, "- Max concurrent: {}", state.slots)?;
+    if let Some(mode) = segue_engine::mode_of(view) {
+        writeln!(out, "- Mode: {}", Inline(mode))?;
+    }
     if let Some(cost) = view.cost() {
         write!(out, "- Cost: {cost}")?;
         match cost_per_minute(view) {

@@ -37,6 +37,7 @@ pub(crate) fn plan(tasks: &[(&str, &[&str])]) -> Plan {
         tasks: tasks.iter().map(task).collect(),
         outputs: vec![("score".to_owned(), Expression("1".to_owned()))],
         display: None,
+        mode: None,
     }
 }
 

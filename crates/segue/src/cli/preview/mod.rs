@@ -3,6 +3,7 @@
 //! It puts together what the core says about a plan (order, critical path, bound, forecast) and
 //! what the store knows of earlier runs; `text` and `value` show it.
 
+mod choices;
 mod fill;
 mod text;
 mod value;
@@ -11,6 +12,8 @@ use segue_core::{
     Forecast, Millis, Plan, Rehearsal, RunRequest, Section, TaskId, TaskIndex, WorstCase,
 };
 use segue_journal::{Store, history, peek_statistics};
+
+use choices::Choice;
 
 use super::error::{CommandResult, exit};
 use super::load::Loaded;
@@ -34,6 +37,8 @@ struct Preview {
     measure: Measure,
     worst: WorstCase,
     forecast: Forecast,
+    /// What its mode may pick, if it has a probe.
+    choices: Vec<Choice>,
     /// How many earlier runs the forecast is made of.
     earlier_runs: usize,
     /// Secrets that the workflow declares and the environment does not have.
@@ -62,7 +67,7 @@ impl Measure {
 pub(crate) fn show(loaded: &Loaded, request: &RunRequest, as_json: bool) -> CommandResult {
     let plan = loaded.plan(request, "run-preview", segue_engine::wall_now())?;
     let slots = execute::slots(request, &plan, &hardware::detect())?;
-    let preview = Preview::of(plan, slots)?;
+    let preview = Preview::of(plan, slots, request.concurrency.is_some())?;
     if as_json {
         let document = value::document(&preview);
         print_line(&serde_json::to_string_pretty(&document).unwrap_or_default());
@@ -73,7 +78,7 @@ pub(crate) fn show(loaded: &Loaded, request: &RunRequest, as_json: bool) -> Comm
 }
 
 impl Preview {
-    fn of(plan: Plan, slots: u32) -> CommandResult<Self> {
+    fn of(plan: Plan, slots: u32, fixed: bool) -> CommandResult<Self> {
         let home = std::env::var_os("SEGUE_HOME");
         let root = Store::locate(&std::env::current_dir()?, home.as_deref());
         let store = Store::existing(&root);
@@ -85,7 +90,9 @@ impl Preview {
                 Vec::new()
             });
         let ids: Vec<&TaskId> = plan.tasks.iter().map(|task| &task.id).collect();
-        let forecast = Forecast::of(&plan, slots, &history(&earlier, &ids));
+        let history = history(&earlier, &ids);
+        let forecast = Forecast::of(&plan, slots, &history);
+        let choices = choices::choices(&plan, slots, fixed, &history);
         let worst = WorstCase::of(&plan, slots);
         let rehearsal = Rehearsal::of(&plan);
         let order = rehearsal.perform(1, &|_| Some(Millis(1))).order;
@@ -104,6 +111,7 @@ impl Preview {
             measure,
             worst,
             forecast,
+            choices,
             earlier_runs: earlier.len(),
             missing_secrets,
             plan,

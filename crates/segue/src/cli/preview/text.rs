@@ -34,6 +34,7 @@ pub(super) fn text(preview: &Preview) -> String {
     if !common.is_empty() {
         text.push_str(&format!("  {}\n", env_words(&common)));
     }
+    text.push_str(&mode_text(preview));
     let has_stages = plan.tasks.iter().any(|task| task.stage.is_some());
     let mut groups: BTreeMap<(Section, Option<u32>), Vec<TaskIndex>> = BTreeMap::new();
     let never = (0..plan.tasks.len()).filter(|&index| preview.left_out[index]);
@@ -53,12 +54,42 @@ pub(super) fn text(preview: &Preview) -> String {
     text
 }
 
+/// The mode, and what it may pick.
+fn mode_text(preview: &Preview) -> String {
+    let Some(mode) = &preview.plan.mode else { return String::new() };
+    if preview.choices.is_empty() {
+        return format!("  mode {}\n", mode.name);
+    }
+    let mut text = format!("  mode {}, which picks one by what its probe measures:\n", mode.name);
+    for choice in &preview.choices {
+        let condition =
+            choice.condition.as_ref().map_or("else".to_owned(), |text| format!("if {text}"));
+        let slots = match &choice.slots {
+            Ok(slots) => slots.to_string(),
+            Err(source) => source.clone(),
+        };
+        text.push_str(&format!("    {condition}: mode {}, {slots} at once", choice.mode));
+        if !choice.left_out.is_empty() {
+            let names = choice.left_out.iter().map(|&i| preview.plan.tasks[i].id.as_str());
+            text.push_str(&format!(", without {}", some(&names.collect::<Vec<_>>())));
+        }
+        text.push_str(&format!("; at worst {}", choice.worst.run()));
+        if let Some(run) = choice.forecast.run {
+            text.push_str(&format!(", forecast P50 {}, P90 {}", run.p50, run.p90));
+        }
+        text.push('\n');
+    }
+    text.push_str("  below is all that may run; `--probe N` shows one choice\n");
+    text
+}
+
 fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 fn heading(section: Section, stage: Option<u32>, has_stages: bool) -> String {
     match (section, stage) {
+        (Section::Probe, _) => "before anything else, to find out the mode".to_owned(),
         (Section::Main, Some(stage)) => format!("stage {stage}"),
         (Section::Main, None) if has_stages => "no stage".to_owned(),
         (Section::Main, None) => "tasks".to_owned(),
@@ -246,7 +277,11 @@ fn run_text(preview: &Preview) -> String {
     } else {
         text.push_str("no forecast: it has never run to its end here\n");
     }
+    let slowest = preview.choices.iter().map(|choice| choice.worst.run()).max();
     match preview.worst.all_tasks {
+        Some(all) if let Some(slowest) = slowest => {
+            text.push_str(&format!("at worst {}", slowest.max(all).min(preview.worst.run_stopped)));
+        }
         Some(all) => {
             text.push_str(&format!("at worst {}", all.min(preview.worst.run_stopped)));
         }

@@ -23,6 +23,8 @@ pub(super) fn document(preview: &Preview) -> Value {
         "workflow": plan.workflow,
         "digest": plan.digest,
         "params": plan.params,
+        "mode": plan.mode.as_ref().map(|mode| &mode.name),
+        "choices": choices(preview),
         "slots": preview.slots,
         "tasks": tasks.map(|index| task(preview, index)).collect::<Vec<_>>(),
         "order": names(&preview.order),
@@ -41,6 +43,25 @@ pub(super) fn document(preview: &Preview) -> Value {
         "secrets": plan.secrets,
         "missing_secrets": preview.missing_secrets,
     })
+}
+
+/// What a mode with a probe may pick; null without one.
+fn choices(preview: &Preview) -> Value {
+    if preview.choices.is_empty() {
+        return Value::Null;
+    }
+    let choices = preview.choices.iter().map(|choice| {
+        let names = choice.left_out.iter().map(|&index| &preview.plan.tasks[index].id);
+        json!({
+            "if": choice.condition,
+            "mode": choice.mode,
+            "left_out": names.collect::<Vec<_>>(),
+            "slots": choice.slots.as_ref().ok(),
+            "run_bound_seconds": choice.worst.run().as_secs_f64(),
+            "forecast": choice.forecast.run.map(quantiles),
+        })
+    });
+    choices.collect()
 }
 
 fn task(preview: &Preview, index: TaskIndex) -> Value {

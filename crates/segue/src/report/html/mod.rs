@@ -82,6 +82,9 @@ fn write_header(out: &mut String, view: &RunView) -> fmt::Result {
     }
     out.push_str("</div>\n<dl class=\"facts\">\n");
     fact(out, "Duration", &duration(view).to_string())?;
+    if let Some(mode) = segue_engine::mode_of(view) {
+        fact(out, "Mode", mode)?;
+    }
     let cost = view.cost().map_or("–".to_owned(), |cost| cost.to_string());
     fact(out, "Cost", &cost)?;
     if let Some(rate) = cost_per_minute(view) {

@@ -41,6 +41,7 @@ fn plan() -> Plan {
         tasks: vec![Task::new(TaskId::parse("t").expect("a name"), &["sleep", "60"])],
         outputs: Vec::new(),
         display: None,
+        mode: None,
     }
 }
 

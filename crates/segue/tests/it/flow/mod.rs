@@ -3,6 +3,7 @@
 mod bounds;
 mod given;
 mod load;
+mod modes;
 mod order;
 mod results;
 
