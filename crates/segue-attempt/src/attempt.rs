@@ -1,5 +1,7 @@
 //! One attempt end to end: prepared, run or adopted, collected, checked.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use segue_core::{
     Mode, Outcome, Plan, Seq, StopReason, Stored, Task, TaskIndex, Teardown, Timestamp, Value,
 };
 use segue_supervisor as sup;
+use tokio::sync::oneshot;
 
 use crate::collect::{collect, outcome, report_of};
 use crate::gates::{
@@ -61,10 +64,12 @@ pub struct Watch {
 /// Runs attempts of one run. Clones share the same supervisor.
 #[derive(Clone, Debug)]
 pub struct Runner {
-    context: Arc<RunContext>,
-    plan: Arc<Plan>,
-    processes: Processes,
-    stopped: Rc<std::cell::RefCell<std::collections::BTreeMap<Seq, StopReason>>>,
+    pub(crate) context: Arc<RunContext>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) processes: Processes,
+    /// How to end each look that is under way.
+    pub(crate) checks: Rc<RefCell<BTreeMap<Seq, oneshot::Sender<()>>>>,
+    stopped: Rc<RefCell<BTreeMap<Seq, StopReason>>>,
 }
 
 impl Runner {
@@ -74,7 +79,7 @@ impl Runner {
         let processes = Processes::new(&context.run_dir, launch);
         // If it cannot be made, the first attempt that writes to it fails and says so.
         let _ = make_private_dir(&results_dir(&context.run_dir));
-        Self { context, plan, processes, stopped: Rc::default() }
+        Self { context, plan, processes, checks: Rc::default(), stopped: Rc::default() }
     }
 
     /// Launches the supervisor ahead of the first start.
@@ -151,8 +156,12 @@ impl Runner {
     pub fn stop(&self, number: Seq, reason: StopReason, at_once: bool) {
         self.stopped.borrow_mut().insert(number, reason);
         let told = match reason {
-            StopReason::Shutdown | StopReason::DiskFull => sup::StopReason::Shutdown,
-            StopReason::FailFast => sup::StopReason::Superseded,
+            // Whoever finds it stopped so without this engine has it start again.
+            StopReason::Shutdown
+            | StopReason::DiskFull
+            | StopReason::NotReady
+            | StopReason::ServiceEnded => sup::StopReason::Shutdown,
+            StopReason::FailFast | StopReason::Released => sup::StopReason::Superseded,
             StopReason::Cancelled | StopReason::RunTimeout => sup::StopReason::Cancelled,
         };
         self.processes.stop(number, told, at_once);

@@ -35,8 +35,9 @@ type Fault = (FailureClass, String);
 /// Turns what the keeper recorded into a report, without results and gates yet.
 pub(crate) fn report_of(task: &Task, attempt_dir: &Path, ended: &sup::Ended) -> AttemptReport {
     let outcome = outcome(&ended.outcome);
-    let succeeded =
-        outcome_code(&ended.outcome).is_some_and(|code| task.success_codes.contains(&code));
+    // A service that ends by itself has not lived as long as it should.
+    let succeeded = task.background.is_none()
+        && outcome_code(&ended.outcome).is_some_and(|code| task.success_codes.contains(&code));
     let spawned = !matches!(ended.outcome, sup::Outcome::SpawnFailed { .. });
     let mut report = AttemptReport::bare(outcome, None, teardown(&ended.teardown));
     report.started_at = spawned.then(|| time_of(ended.started_unix_ms)).flatten();

@@ -10,6 +10,7 @@
 //! is not told), `list` (the items of a task, before it has attempts).
 
 mod attempt;
+mod check;
 mod classify;
 mod collect;
 mod gates;
@@ -22,6 +23,7 @@ mod readiness;
 mod result;
 
 pub use attempt::{AttemptOrder, Reattached, Runner, Watch};
+pub use check::{CheckOrder, Get, no_network};
 pub use classify::classify;
 pub use prepare::{PrepareError, RunContext, inherited_environment, names_needed, real_path};
 pub use process::{Fate, NoEnd, Processes};

@@ -15,6 +15,7 @@ use segue_core::{
 };
 use segue_supervisor as sup;
 
+use crate::check::Get;
 use crate::masking::secret_bytes;
 use crate::result::whole_text;
 
@@ -40,6 +41,8 @@ pub struct RunContext {
     pub environment: BTreeMap<OsString, OsString>,
     /// The values of the workflow's secrets, by name.
     pub secrets: BTreeMap<String, String>,
+    /// What asks the network for the checks.
+    pub get: Get,
 }
 
 /// Why an attempt could not be prepared, in one line that names the thing.
@@ -107,6 +110,7 @@ fn texts(task: &Task) -> impl Iterator<Item = &str> {
     let action = match &task.action {
         Action::Run { script, .. } => std::slice::from_ref(script),
         Action::Argv { argv } => argv,
+        Action::Approve { .. } => &[],
     };
     let stdin = match &task.stdin {
         Stdin::Text { text } => Some(text),
@@ -122,6 +126,8 @@ fn texts(task: &Task) -> impl Iterator<Item = &str> {
     };
     let env = task.env.iter().filter_map(|(_, value)| value.as_ref());
     let templates = action.iter().chain(stdin).chain(env).chain(outputs).chain(result);
+    let checks = [task.precheck.as_ref(), task.background.as_ref().and_then(|s| s.ready.as_ref())];
+    let templates = templates.chain(checks.into_iter().flatten().map(|c| c.probe.template()));
     let templates = templates.chain(task.cwd.as_ref()).chain(&task.env_files);
     templates.map(|template| template.0.as_str()).chain(task.gates.iter().flat_map(gate_texts))
 }
@@ -269,6 +275,7 @@ fn argv(task: &Task, shell: &[String], scope: &Value) -> Result<Vec<OsString>, P
             let words = argv.iter().map(|word| text("argv", word, Mode::Text, scope));
             words.collect::<Result<_, _>>()?
         }
+        Action::Approve { .. } => Vec::new(),
     };
     if words.iter().any(|word| word.contains('\0')) {
         return Err(PrepareError("an argument has a NUL byte in it".to_owned()));

@@ -197,6 +197,7 @@ mod tests {
                 environment: BTreeMap::new(),
                 secrets: BTreeMap::new(),
                 run_dir,
+                get: crate::no_network,
             };
             let told = whole(&prompt, &self.plan, &self.scope, &context).unwrap();
             assert_eq!(told, expected);
@@ -237,6 +238,7 @@ mod tests {
                 allowed: Vec::new(),
                 environment: BTreeMap::new(),
                 secrets: BTreeMap::new(),
+                get: crate::no_network,
             };
             let mut start = sup::Start {
                 run_dir: context.run_dir.clone(),

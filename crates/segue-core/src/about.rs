@@ -1,6 +1,17 @@
-//! What an event is about: which task, which item.
+//! What an event is about: which task, which item; and one that cannot follow.
 
-use crate::{AttemptId, Event, ItemKey, TaskId};
+use crate::{
+    ApprovalAnswered, ApprovalAsked, AttemptId, CheckEnded, CheckStarted, Event, ItemKey,
+    ServiceReleased, TaskId,
+};
+
+/// An event that cannot follow on those before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{event} cannot follow: {why}")]
+pub(crate) struct Illegal {
+    pub(crate) event: String,
+    pub(crate) why: &'static str,
+}
 
 impl Event {
     /// The attempt it is about, if it is about one.
@@ -33,6 +44,13 @@ impl Event {
             | Self::TaskSkipped { task, .. }
             | Self::TaskBlocked { task, .. }
             | Self::TaskCancelled { task, .. }
+            | Self::ApprovalWithdrawn { task }
+            | Self::ServiceReady { task }
+            | Self::CheckStarted(CheckStarted { task, .. })
+            | Self::CheckEnded(CheckEnded { task, .. })
+            | Self::ApprovalAsked(ApprovalAsked { task, .. })
+            | Self::ApprovalAnswered(ApprovalAnswered { task, .. })
+            | Self::ServiceReleased(ServiceReleased { task, .. })
             | Self::ItemsAsked { task }
             | Self::ItemsExpanded { task, .. } => Some(task),
             Self::StopRequested { task, .. } => task.as_ref(),

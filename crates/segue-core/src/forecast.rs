@@ -59,7 +59,9 @@ impl Forecast {
             let slots = usize::try_from(slots).unwrap_or(usize::MAX);
             let spans = (0..rounds).map(|round| {
                 let took = |index: TaskIndex| {
-                    let drawn = draw(plan, index, round, earlier(index));
+                    // Nobody waits for the end of a service.
+                    let service = plan.tasks[index].background.is_some();
+                    let drawn = draw(plan, index, round, earlier(index)).filter(|_| !service);
                     expected(index).then(|| drawn.unwrap_or_default())
                 };
                 rehearsal.perform(slots, &took).span

@@ -107,6 +107,12 @@ pub(crate) enum Role {
     Cleared,
     Running(Option<Timestamp>),
     Doubtful,
+    /// Its precheck is under way; when the next look is due, between two.
+    Checking(Option<Timestamp>),
+    /// A person is asked; when the time for an answer is up.
+    Asking(Option<Timestamp>),
+    /// It is a service under way: whether it is ready, and when to look again whether it is.
+    Service(bool, Option<Timestamp>),
     /// Waits for the list of its items.
     Listing,
     /// Has items, which may be under way.
@@ -125,7 +131,13 @@ impl Role {
         if entry.expansion.is_some() {
             return Self::Open;
         }
-        match entry.attempt.as_ref().map(|attempt| &attempt.step) {
+        let step = entry.attempt.as_ref().map(|attempt| &attempt.step);
+        let look = entry.waits.check.as_ref().map(|check| check.next);
+        match step {
+            Some(step) if task.background.is_some() && step.begun() => {
+                let ready = entry.waits.ready && *step != AttemptStep::Doubtful;
+                Self::Service(ready, look.flatten())
+            }
             Some(AttemptStep::Asked(_)) => Self::Asked,
             Some(AttemptStep::Granted) => Self::Granted,
             Some(AttemptStep::Cleared) => Self::Cleared,
@@ -135,10 +147,26 @@ impl Role {
                 let backstop = |timeout| *at + timeout + limits.kill_grace + BACKSTOP_MARGIN;
                 Self::Running(limits.timeout.map(backstop))
             }
-            None => match entry.waiting {
-                Some((WaitingOn::Retry, Some(until))) => Self::Retry(until),
+            None => match (look, entry.waiting.as_ref()) {
+                (Some(next), _) => Self::Checking(next),
+                (_, Some((WaitingOn::Retry, Some(until)))) => Self::Retry(*until),
+                (_, Some((WaitingOn::Approval, until))) => Self::Asking(*until),
                 _ => Self::Idle,
             },
+        }
+    }
+
+    /// Whether what needs the task waits for it no longer.
+    pub(crate) const fn is_done(self) -> bool {
+        matches!(self, Self::Final | Self::Service(true, _))
+    }
+
+    /// When to look at it again.
+    const fn due(self) -> Option<Timestamp> {
+        match self {
+            Self::Retry(at) => Some(at),
+            Self::Checking(at) | Self::Asking(at) | Self::Service(_, at) => at,
+            _ => None,
         }
     }
 }
@@ -154,7 +182,11 @@ pub(crate) struct Index {
     pub(crate) running: usize,
     /// Attempts of an earlier engine whose fate is not known yet.
     pub(crate) doubtful: usize,
-    /// When retries are due.
+    /// Services under way, which hold no slot.
+    pub(crate) services: BTreeSet<TaskIndex>,
+    /// Looks under way of tasks that have no attempt.
+    pub(crate) looks: usize,
+    /// When retries, looks and answers are due.
     pub(crate) retries: BTreeSet<(Timestamp, NodeIndex)>,
     /// When to ask what became of an attempt.
     pub(crate) backstops: BTreeSet<(Timestamp, NodeIndex)>,
@@ -164,9 +196,10 @@ pub(crate) struct Index {
     pub(crate) dirty: BTreeSet<NodeIndex>,
     /// The items of every task that has some and has not ended.
     pub(crate) fans: BTreeMap<TaskIndex, Fan>,
-    /// Needs that have not ended, by task.
+    /// Needs that have not ended and are no service that is ready, by task.
     pub(crate) unmet: Vec<u32>,
-    /// Tasks of the main section that have not ended, by stage; only stages with some.
+    /// Tasks of the main section that have not ended, services that are ready left out, by stage;
+    /// only stages with some.
     pub(crate) stages: BTreeMap<u32, usize>,
     /// Tasks that have not ended, by section.
     pub(crate) sections: BTreeMap<Section, usize>,
@@ -178,15 +211,16 @@ impl Index {
         let count = plan.tasks.len();
         let mut index = Self { unmet: vec![0; count], ..Self::default() };
         for (i, task) in plan.tasks.iter().enumerate() {
-            let left = |need: &&TaskIndex| !state.tasks[**need].status.is_final();
+            let role_of = |i: TaskIndex| Role::of(&plan.tasks[i], &state.tasks[i]);
+            let left = |need: &&TaskIndex| !role_of(**need).is_done();
             let unmet = task.needs.iter().filter(left).count();
             index.unmet[i] = u32::try_from(unmet).unwrap_or(u32::MAX);
             let role = Role::of(task, &state.tasks[i]);
             if role != Role::Final {
                 *index.sections.entry(task.section).or_default() += 1;
-                if let (Section::Main, Some(stage)) = (task.section, task.stage) {
-                    *index.stages.entry(stage).or_default() += 1;
-                }
+            }
+            if let (false, Some(stage)) = (role.is_done(), barrier(task)) {
+                *index.stages.entry(stage).or_default() += 1;
             }
             index.enter(graph.key(plan, state, i), role);
             index.dirty.insert(i);
@@ -217,15 +251,17 @@ impl Index {
         state: &RunState,
         now: Timestamp,
     ) -> Result<(), String> {
-        let counts = |index: &Self| (index.cleared, index.running, index.doubtful);
+        let counts = |index: &Self| (index.cleared, index.running, index.doubtful, index.looks);
         if counts(self) != counts(built) {
             return Err(format!("counts are {:?}, not {:?}", counts(built), counts(self)));
         }
         if self.unmet != built.unmet {
             return Err(format!("unmet is {:?}, not {:?}", built.unmet, self.unmet));
         }
-        if (&self.stages, &self.sections) != (&built.stages, &built.sections) {
-            return Err("stages or sections differ".to_owned());
+        if (&self.stages, &self.sections, &self.services)
+            != (&built.stages, &built.sections, &built.services)
+        {
+            return Err("stages, sections or services differ".to_owned());
         }
         let tasks = |set: &BTreeSet<(Timestamp, NodeIndex)>| -> BTreeSet<NodeIndex> {
             set.iter().map(|&(_, i)| i).collect()
@@ -297,14 +333,18 @@ impl Index {
             };
             return;
         }
+        if from.is_done() != to.is_done() {
+            self.turned(plan, graph, node, to.is_done());
+        }
         match to {
             Role::Final => {
                 if from != to {
-                    self.finished(plan, graph, node);
+                    decrement(&mut self.sections, plan.tasks[node].section);
                     self.fans.remove(&node);
                 }
                 self.spread(graph, node, state.tasks[node].status);
             }
+            Role::Service(true, _) => self.spread(graph, node, TaskStatus::Succeeded),
             Role::Idle => {
                 self.dirty.insert(node);
             }
@@ -321,14 +361,18 @@ impl Index {
         }
     }
 
-    fn finished(&mut self, plan: &Plan, graph: &Graph, i: TaskIndex) {
+    /// A task is done, or, a service that has to start again, no longer.
+    fn turned(&mut self, plan: &Plan, graph: &Graph, i: TaskIndex, done: bool) {
         for &dependent in graph.dependents(i) {
-            self.unmet[dependent] -= 1;
+            let unmet = &mut self.unmet[dependent];
+            *unmet = if done { *unmet - 1 } else { *unmet + 1 };
         }
-        let task = &plan.tasks[i];
-        decrement(&mut self.sections, task.section);
-        if let (Section::Main, Some(stage)) = (task.section, task.stage) {
-            decrement(&mut self.stages, stage);
+        if let Some(stage) = barrier(&plan.tasks[i]) {
+            if done {
+                decrement(&mut self.stages, stage);
+            } else {
+                *self.stages.entry(stage).or_default() += 1;
+            }
         }
     }
 
@@ -348,10 +392,15 @@ impl Index {
                 }
             }
             Role::Doubtful => self.doubtful += 1,
-            Role::Retry(until) => {
-                self.retries.insert((until, key.4));
+            Role::Checking(None) => self.looks += 1,
+            Role::Service(..) => {
+                self.services.insert(key.4);
             }
+            Role::Retry(_) | Role::Checking(_) | Role::Asking(_) => {}
             Role::Idle | Role::Asked | Role::Listing | Role::Open | Role::Final => {}
+        }
+        if let Some(at) = role.due() {
+            self.retries.insert((at, key.4));
         }
     }
 
@@ -373,6 +422,9 @@ impl Index {
 
     fn leave(&mut self, key: ReadyKey, role: Role) {
         self.ready.remove(&key);
+        if let Some(at) = role.due() {
+            self.retries.remove(&(at, key.4));
+        }
         match role {
             Role::Cleared => self.cleared -= 1,
             Role::Running(_) => {
@@ -380,12 +432,22 @@ impl Index {
                 self.disarm(key.4);
             }
             Role::Doubtful => self.doubtful -= 1,
-            Role::Retry(until) => {
-                self.retries.remove(&(until, key.4));
+            Role::Checking(None) => self.looks -= 1,
+            Role::Service(..) => {
+                self.services.remove(&key.4);
             }
+            Role::Retry(_) | Role::Checking(_) | Role::Asking(_) => {}
             Role::Idle | Role::Asked | Role::Granted | Role::Listing | Role::Open | Role::Final => {
             }
         }
+    }
+}
+
+/// The stage that a task holds open.
+const fn barrier(task: &Task) -> Option<u32> {
+    match task.section {
+        Section::Main => task.stage,
+        _ => None,
     }
 }
 

@@ -1,6 +1,9 @@
 //! What goes into the scheduler and what comes out besides events.
 
-use crate::{AttemptId, AttemptReport, Event, RunRequest, Seq, StopReason, Stored, TaskId, Wants};
+use crate::{
+    AttemptId, AttemptReport, CheckAnswer, CheckKind, Event, GivenAnswer, RunRequest, Seq,
+    StopReason, Stored, TaskId, Timestamp, Wants,
+};
 
 /// Something that happened, as the driver tells it to the scheduler.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +54,17 @@ pub enum Input {
         /// The values; or in one line why there is no list.
         items: Result<Vec<Stored>, String>,
     },
+    /// Answer to [`Effect::Check`].
+    Checked {
+        /// Whose check.
+        task: TaskId,
+        /// The look's number.
+        number: Seq,
+        /// What it found.
+        answer: CheckAnswer,
+    },
+    /// A person answers what a task asks.
+    Answered(GivenAnswer),
     /// A person or a signal asks for an end.
     Stop {
         /// Only this task; `None` is the run.
@@ -94,6 +108,8 @@ pub struct Resume {
     pub slots: u32,
     /// Segue's version.
     pub segue: String,
+    /// What was answered while nobody drove the run.
+    pub answers: Vec<GivenAnswer>,
 }
 
 /// Which tasks of a recovered run start over.
@@ -143,6 +159,22 @@ pub enum Effect {
     Expand {
         /// The task.
         task: TaskId,
+    },
+    /// Look once, and answer [`Input::Checked`].
+    Check {
+        /// Whose check.
+        task: TaskId,
+        /// Which of the task's checks.
+        kind: CheckKind,
+        /// The look's number for locks and records: the place of its `check_started`.
+        number: Seq,
+        /// When the time for the check is up.
+        until: Timestamp,
+    },
+    /// End a look at once; it still has an answer.
+    StopCheck {
+        /// The look's number.
+        number: Seq,
     },
     /// Give back what the attempt holds or asks for at the arbiter.
     Release {

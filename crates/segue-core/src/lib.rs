@@ -11,7 +11,10 @@
 //! people see), `template` (expressions).
 
 mod about;
+mod approvals;
 mod arbiter;
+mod checks;
+mod ending;
 mod event;
 mod fan;
 mod for_each;
@@ -29,14 +32,17 @@ mod resume;
 mod retry;
 mod scheduler;
 mod scope;
+mod services;
 mod settle;
 mod slots;
 mod state;
 mod status;
 mod stop;
+mod stored;
 mod template;
 mod units;
 mod view;
+mod waits;
 mod worst_case;
 
 pub use arbiter::{Arbiter, ArbiterInput, Decision, Grant, Holder};
@@ -63,12 +69,17 @@ pub use status::{
     TimeLimit, WaitingOn,
 };
 pub use stop::Stop;
+pub use stored::Stored;
 pub use template::{
     ExpressionError, Mode, check_expression, check_template, evaluate, render, render_known,
     shell_quote, truthy,
 };
 pub use units::{Millis, Timestamp, Usd};
 pub use view::{AttemptView, Metrics, RunView, TaskView};
+pub use waits::{
+    Answer, ApprovalAnswered, ApprovalAsked, CheckAnswer, CheckEnded, CheckKind, CheckStarted,
+    CheckState, GivenAnswer, Precheck, Probe, Question, Service, ServiceReleased, Waits,
+};
 pub use worst_case::{Unbounded, WorstCase};
 
 /// FNV-1a: a hash that never changes between versions, for names and deterministic jitter.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::index::Role;
 use crate::plan::Value;
 use crate::scheduler::Scheduler;
 use crate::settle::{Verdict, number};
@@ -242,7 +243,11 @@ impl Scheduler {
         // Nothing of the DAG can begin any more: what is idle, items too, is to be blocked.
         let is_idle = |node: &NodeIndex| {
             let entry = &self.state.tasks[*node];
-            entry.status == TaskStatus::Pending && entry.attempt.is_none()
+            match Role::of(self.task(*node), entry) {
+                Role::Idle => entry.status == TaskStatus::Pending,
+                Role::Retry(until) => until <= self.now,
+                _ => false,
+            }
         };
         let holds_idle =
             |task: &&TaskIndex| is_idle(task) || self.state.items_of(**task).iter().any(is_idle);

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureClass, ForEach, Millis, PlanMode, Prompt, TaskId, Usd};
+use crate::{
+    Answer, FailureClass, ForEach, Millis, PlanMode, Precheck, Prompt, Service, TaskId, Usd,
+};
 
 /// The version of [`Plan`] as written to `plan.json`.
 pub const PLAN_VERSION: u32 = 1;
@@ -146,6 +148,12 @@ pub struct Task {
     pub for_each: Option<ForEach>,
     /// At most so many tasks with the same key run at once, over all runs of the store.
     pub group: Option<ConcurrencyGroup>,
+    /// What must be there before its first attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precheck: Option<Precheck>,
+    /// Whether it is a service, and when that is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Service>,
     /// What it does.
     pub action: Action,
     /// Its folder, relative to the workflow's.
@@ -189,6 +197,15 @@ pub enum Action {
     Argv {
         /// At least one.
         argv: Vec<Template>,
+    },
+    /// Nothing by itself: it succeeds if a person approves.
+    Approve {
+        /// What the person is asked.
+        message: Template,
+        /// How long to wait for the answer; `None` is as long as the run may take.
+        timeout: Option<Millis>,
+        /// The answer after that time; `None` is a failure.
+        default: Option<Answer>,
     },
 }
 
@@ -457,6 +474,8 @@ impl Task {
             excluded: false,
             for_each: None,
             group: None,
+            precheck: None,
+            background: None,
             action: Action::Argv { argv },
             cwd: None,
             env: Vec::new(),

@@ -21,7 +21,7 @@ use crate::{
 
 impl Scheduler {
     pub(crate) fn resume(&mut self, resume: Resume) {
-        let Resume { scope, request, slots, segue } = resume;
+        let Resume { scope, request, slots, segue, answers } = resume;
         let chosen = self.to_reset(&scope, request.force);
         let items = self.items_to_reset(&chosen, request.force);
         let tasks = (0..self.plan.tasks.len()).filter(|&i| chosen[i].starts_over);
@@ -46,6 +46,12 @@ impl Scheduler {
                 AttemptStep::Cleared | AttemptStep::Dispatched(_) => {}
             }
         }
+        for index in 0..self.plan.tasks.len() {
+            if !self.unhindered(index) {
+                self.withdraw_question(index);
+            }
+        }
+        answers.into_iter().for_each(|answer| self.answered(answer));
     }
 
     /// Gives back what ended attempts may hold: the order to do so may have been lost.
@@ -65,8 +71,12 @@ impl Scheduler {
         let doubtful = |step: &AttemptStep| *step == AttemptStep::Doubtful;
         let Some(index) = self.current(&attempt, doubtful) else { return };
         self.record(Event::AttemptDispatched { attempt: attempt.clone() });
-        if let Some((reason, at_once)) = self.stop_asked(index) {
-            self.order(Effect::StopAttempt { attempt, reason, at_once });
+        let service = self.task(index).background.is_some() && !self.is_stopping(index);
+        match self.stop_asked(index).filter(|_| !service) {
+            Some((reason, at_once)) => {
+                self.order(Effect::StopAttempt { attempt, reason, at_once });
+            }
+            None => self.abandon_adopted(index, attempt),
         }
     }
 
@@ -76,7 +86,7 @@ impl Scheduler {
             self.cancel_idle(index, reason);
         } else if self.is_halted(self.state.owner(index)) {
             self.cancel_idle(index, StopReason::FailFast);
-        } else if self.task(index).group.is_some() || !self.unhindered(index) {
+        } else if self.asks_anew(index) || !self.unhindered(index) {
             self.give_up(index, StopReason::Shutdown);
         } else {
             self.record(Event::AttemptRecalled { attempt });
@@ -91,6 +101,13 @@ impl Scheduler {
         let tasks = self.plan.tasks.iter().enumerate();
         let mut dag = tasks.filter(|(_, task)| task.section <= Section::Main);
         dag.any(|(i, _)| chosen[i].starts_over || !self.state.tasks[i].status.is_final())
+    }
+
+    /// Whether what let a task or item begin does not hold under another engine.
+    fn asks_anew(&self, index: NodeIndex) -> bool {
+        let task = self.task(index);
+        let unchecked = self.state.item(index).is_none() && self.is_unchecked(index, task);
+        task.group.is_some() || task.background.is_some() || unchecked
     }
 
     /// Which tasks start over: see [`ResumeScope`].
@@ -123,6 +140,7 @@ impl Scheduler {
         if let ResumeScope::From(from) = scope {
             self.choose_from(from, &mut chosen);
         }
+        self.choose_services(&mut chosen);
         let main = |i: TaskIndex| tasks[i].section <= Section::Main;
         if (0..tasks.len()).any(|i| main(i) && chosen[i].starts_over) {
             for (i, choice) in chosen.iter_mut().enumerate().filter(|(i, _)| !main(*i)) {
@@ -132,6 +150,22 @@ impl Scheduler {
             }
         }
         chosen
+    }
+
+    /// A service that has been stopped, or was not needed, starts over with what needs it.
+    fn choose_services(&self, chosen: &mut [Choice]) {
+        let mut queue: Vec<TaskIndex> = (0..chosen.len()).collect();
+        while let Some(i) = queue.pop() {
+            let left =
+                |d: &TaskIndex| chosen[*d].starts_over || !self.state.tasks[*d].status.is_final();
+            let ended =
+                matches!(self.state.tasks[i].status, TaskStatus::Succeeded | TaskStatus::Skipped);
+            let is_service = self.plan.tasks[i].background.is_some() && ended;
+            if is_service && !chosen[i].starts_over && self.graph.dependents(i).iter().any(left) {
+                chosen[i].starts_over = true;
+                queue.extend(&self.plan.tasks[i].needs);
+            }
+        }
     }
 
     /// Whether a task or item has ended in a way that a resume does not leave it at.

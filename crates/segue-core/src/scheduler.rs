@@ -189,7 +189,7 @@ impl Scheduler {
             Input::Reattached { attempt } => self.reattached(attempt),
             Input::NeverStarted { attempt } => self.never_started(attempt),
             Input::Granted { attempt } => {
-                if self.current(&attempt, AttemptStep::asks).is_some() {
+                if self.current(&attempt, asks).is_some() {
                     self.record(Event::Granted { attempt });
                 }
             }
@@ -200,6 +200,8 @@ impl Scheduler {
                     self.stop_task(index, reason, at_once);
                 }
             }
+            Input::Checked { task, number, answer } => self.checked(&task, number, answer),
+            Input::Answered(given) => self.answered(given),
             Input::Expanded { task, items } => self.expanded(&task, items),
             Input::SlotsChanged { slots } if slots != self.state.slots && slots > 0 => {
                 self.record(Event::SlotsChanged { slots });
@@ -311,12 +313,16 @@ impl Scheduler {
         let plan = Arc::clone(&self.plan);
         let task = &plan.tasks[self.state.owner(index)];
         let stopped = self.is_stopping(index);
+        let left = self.step(&attempt).is_some_and(|(_, step)| *step == AttemptStep::Doubtful);
         self.record(Event::AttemptEnded {
             attempt: attempt.clone(),
             report: Box::new(report.clone()),
         });
         if task.group.is_some() {
             self.order(Effect::Release { attempt });
+        }
+        if task.background.is_some() {
+            return self.service_ended(index, left);
         }
         let (task, item) = (task, self.name(index).1);
         let id = task.id.clone();
@@ -332,6 +338,7 @@ impl Scheduler {
                 self.record(Event::TaskCancelled { task: id, item })
             }
             _ if stopped => self.record(Event::TaskCancelled { task: id, item }),
+            Outcome::Cancelled { reason: StopReason::ServiceEnded } => self.fail_with_need(index),
             Outcome::TimedOut { limit: TimeLimit::Run }
             | Outcome::Cancelled { reason: StopReason::RunTimeout } => {
                 let message = "stopped at the run's timeout".to_owned();
@@ -347,7 +354,9 @@ impl Scheduler {
         let run = self.state.run.as_ref();
         let halted = self.is_halted(self.state.owner(index));
         match retry::next(self.task(index), item.as_ref(), entry, report, class, run) {
-            Next::Retry(_) | Next::Feedback if halted => self.fail_with(index, report, class),
+            Next::Retry(_) | Next::Feedback if halted || self.missing_service(index).is_some() => {
+                self.fail_with(index, report, class);
+            }
             Next::Retry(_) | Next::Feedback
                 if self.ended_by(index).is_some_and(|reason| reason != StopReason::RunTimeout) =>
             {
@@ -395,7 +404,7 @@ impl Scheduler {
     }
 
     fn refused(&mut self, attempt: AttemptId, message: String) {
-        let Some(index) = self.current(&attempt, AttemptStep::asks) else { return };
+        let Some(index) = self.current(&attempt, asks) else { return };
         let mut report = never_ran(Outcome::SpawnFailed {
             kind: "refused".to_owned(),
             message: message.clone(),
@@ -438,4 +447,9 @@ impl Scheduler {
 /// The report of an attempt that no process was made for.
 pub(crate) fn never_ran(outcome: Outcome) -> AttemptReport {
     AttemptReport::bare(outcome, Some(FailureClass::Cancelled), Teardown::None)
+}
+
+/// Whether an attempt waits for the arbiter.
+const fn asks(step: &AttemptStep) -> bool {
+    matches!(step, AttemptStep::Asked(_))
 }

@@ -193,7 +193,10 @@ fn task_value(entry: &TaskEntry) -> Value {
     json!({
         "status": entry.status,
         "result": stored_or_empty(last.and_then(|report| report.result.as_ref())),
-        "outputs": last.map_or_else(|| json!({}), outputs),
+        "outputs": match &entry.waits.answer {
+            Some(answer) => json!({"answer": answer.answer, "by": answer.by, "note": answer.note}),
+            None => last.map_or_else(|| json!({}), outputs),
+        },
         "files": last.map_or(&[][..], |report| &report.files),
         "exit_code": last.and_then(AttemptReport::exit_code),
         "attempts": entry.attempts,

@@ -1,18 +1,18 @@
 //! Settling: following the consequences of an input until nothing more can be decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::index::Role;
 use crate::plan::Value;
 use crate::scheduler::Scheduler;
-use crate::scope::{run_scope_with, task_scope_with};
+use crate::scope::task_scope_with;
 use crate::state::AttemptStep;
 use crate::template::evaluate_in;
 use crate::{
-    AttemptId, AttemptReport, Effect, Event, Expression, ExpressionError, Failure, FailureClass,
-    Finding, GateCheck, NodeIndex, OnBusy, Ordered, RunStatus, Section, SkipReason, StopReason,
-    Task, TaskEntry, TaskIndex, TaskStatus, Wants, When, output_scope, truthy,
+    Action, AttemptId, AttemptReport, CheckKind, Effect, Event, Expression, ExpressionError,
+    FailureClass, Finding, GateCheck, NodeIndex, OnBusy, Ordered, Section, SkipReason, StopReason,
+    Task, TaskIndex, TaskStatus, Wants, When, output_scope, truthy,
 };
 
 /// How many ready attempts are cleared ahead of free slots.
@@ -34,7 +34,7 @@ impl Scheduler {
             while let Some(index) = self.index.dirty.pop_first() {
                 self.examine(index);
             }
-            if !self.open_next() {
+            if !self.tend_services() && !self.open_next() {
                 break;
             }
         }
@@ -53,7 +53,7 @@ impl Scheduler {
             Role::Open => return self.examine_open(index),
             Role::Idle => false,
             Role::Retry(until) if until <= self.now => true,
-            _ => return,
+            role => return self.examine_waiting(index, role),
         };
         if self.state.stop.is_some_and(|stop| stop.blocks(task.section)) {
             if !self.state.stop.is_some_and(|stop| stop.interrupts()) {
@@ -73,7 +73,8 @@ impl Scheduler {
         if self.state.is_excluded(&plan, index) {
             return self.skip(index, SkipReason::NotSelected);
         }
-        if self.state.tasks[index].attempts > 0 && !self.enters(task.section) {
+        let began = self.state.tasks[index].attempts > 0 || task.precheck.is_some();
+        if began && !self.enters(task.section) {
             return self.skip(index, SkipReason::SectionNotEntered);
         }
         match self.verdict(index, task) {
@@ -83,6 +84,17 @@ impl Scheduler {
             Verdict::Go if task.section == Section::Main && task.stage > self.state.stage => {}
             Verdict::Go if retries => self.enqueue(index, task),
             Verdict::Go => self.admit(index, task),
+        }
+    }
+
+    /// Looks at a task that waits for something whose time may have come.
+    fn examine_waiting(&mut self, index: TaskIndex, role: Role) {
+        match role {
+            _ if self.stop_asked(index).is_some() => {}
+            Role::Asking(until) if self.is_over(until) => self.unanswered(index),
+            Role::Checking(next) if self.is_over(next) => self.look(index, CheckKind::Precheck),
+            Role::Service(_, next) if self.is_over(next) => self.look(index, CheckKind::Ready),
+            _ => {}
         }
     }
 
@@ -127,7 +139,9 @@ impl Scheduler {
             _ if !ended => Verdict::Wait,
             When::AllDone => Verdict::Go,
             When::AnySucceeded => {
-                let good = |need: &TaskIndex| status(need) == TaskStatus::Succeeded;
+                let good = |need: &TaskIndex| {
+                    status(need) == TaskStatus::Succeeded || self.is_served(*need)
+                };
                 if task.needs.iter().any(good) {
                     Verdict::Go
                 } else if let Some(&need) = task.needs.iter().find(|need| bad(need)) {
@@ -157,16 +171,26 @@ impl Scheduler {
                 Err(error) => return self.fail_to_evaluate(index, "if", condition, &error),
             }
         }
-        if let Some(for_each) = &task.for_each {
+        if task.background.is_some() && !self.is_needed(index) {
+            self.skip(index, SkipReason::NotNeeded);
+        } else if task.for_each.is_none() && !self.passes_skip_if(index, task) {
+            // Its end is recorded.
+        } else if self.is_unchecked(index, task) {
+            self.look(index, CheckKind::Precheck);
+        } else if let Some(for_each) = &task.for_each {
             self.list(index, for_each);
-        } else if self.passes_skip_if(index, task) {
+        } else {
             self.enqueue(index, task);
         }
     }
 
     /// Puts a task or item in line for a slot, behind its group's queue if it has a group.
     pub(crate) fn enqueue(&mut self, index: NodeIndex, task: &Task) {
-        if task.group.is_some() {
+        if task.background.is_some() {
+            self.start_service(index);
+        } else if matches!(task.action, Action::Approve { .. }) {
+            self.ask_person(index, task);
+        } else if task.group.is_some() {
             self.ask(index);
         } else {
             self.index.ready.insert(self.graph.key(&self.plan, &self.state, index));
@@ -185,6 +209,7 @@ impl Scheduler {
         let stage = self.index.stages.first_key_value().map(|(stage, _)| *stage);
         let staged = task.section == Section::Main && stage.is_some();
         earlier.is_none()
+            && self.mode_verdict(task).is_none()
             && (!staged || task.stage <= stage)
             && self.enters(task.section)
             && !behind
@@ -299,7 +324,10 @@ impl Scheduler {
                 // What an earlier engine began, when the DAG had ended the other way, goes on.
                 if entry.expansion.is_some() {
                     self.index.dirty.insert(index);
+                } else if entry.waits.look().is_some() {
+                    self.stop_look(index);
                 } else if !entry.status.is_final() && !begun {
+                    self.give_up_check(index);
                     self.give_up(index, StopReason::Shutdown);
                     self.skip(index, SkipReason::SectionNotEntered);
                 }
@@ -367,120 +395,6 @@ impl Scheduler {
             self.record(Event::AttemptCleared { attempt: attempt.clone() });
         }
         attempt
-    }
-
-    /// Ends the run if nothing runs and nothing can start any more.
-    fn finish_if_done(&mut self) {
-        if self.index.running + self.index.doubtful > 0 {
-            return;
-        }
-        let stop = self.state.stop.filter(crate::Stop::interrupts);
-        if !self.index.sections.is_empty() && stop.is_none() {
-            return;
-        }
-        let interrupted = !self.index.sections.is_empty();
-        if interrupted {
-            self.give_back();
-        }
-        let mut failure = self.first_failure();
-        let mut status = self.final_status(interrupted);
-        let (outputs, missing) = self.outputs(status);
-        if let (RunStatus::Succeeded | RunStatus::Warned, Some(message)) = (status, missing) {
-            status = RunStatus::Failed;
-            failure = Some(Failure { task: None, class: FailureClass::Output, message });
-        }
-        let failure = failure.filter(|_| status == RunStatus::Failed);
-        let verdict_only = status == RunStatus::Failed && failure.is_some() && self.verdict_only();
-        self.record(Event::RunEnded { status, outputs, failure, verdict_only });
-        self.order(Effect::FinishRun);
-    }
-
-    /// Gives back every grant and every place in a queue before an interruption.
-    fn give_back(&mut self) {
-        for index in 0..self.state.tasks.len() {
-            let Some(current) = &self.state.tasks[index].attempt else { continue };
-            if self.task(index).group.is_none() {
-                continue;
-            }
-            if matches!(current.step, AttemptStep::Asked(_)) {
-                let attempt = self.attempt_id(index, current.number);
-                self.order(Effect::Release { attempt });
-            } else {
-                self.give_up(index, StopReason::Shutdown);
-            }
-        }
-    }
-
-    fn final_status(&self, interrupted: bool) -> RunStatus {
-        let reason = self.state.stop.map(|stop| stop.reason);
-        if interrupted {
-            return RunStatus::Interrupted;
-        }
-        let tasks = || self.plan.tasks.iter().zip(&self.state.tasks);
-        let counts = |status| tasks().any(|(task, e)| !task.optional && e.status == status);
-        if reason == Some(StopReason::Cancelled) && counts(TaskStatus::Cancelled) {
-            return RunStatus::Cancelled;
-        }
-        let failed = [TaskStatus::Failed, TaskStatus::Blocked, TaskStatus::Cancelled];
-        if failed.into_iter().any(counts) || reason == Some(StopReason::RunTimeout) {
-            return RunStatus::Failed;
-        }
-        let warned = tasks().any(|(_, entry)| failed.contains(&entry.status));
-        if warned || self.state.unverified { RunStatus::Warned } else { RunStatus::Succeeded }
-    }
-
-    fn first_failure(&self) -> Option<Failure> {
-        let tasks = self.plan.tasks.iter().zip(&self.state.tasks);
-        let failed = tasks.filter(|(task, _)| !task.optional).filter_map(|(task, entry)| {
-            let (class, message) = entry.failure.clone()?;
-            let failure = Failure { task: Some(task.id.clone()), class, message };
-            Some((entry.ended_at, failure))
-        });
-        let first = failed.min_by_key(|(ended_at, _)| *ended_at).map(|(_, failure)| failure);
-        first.or_else(|| self.first_cancelled()).or_else(|| {
-            let timeout = self.state.stop.is_some_and(|s| s.reason == StopReason::RunTimeout);
-            let message = format!("the run took longer than {}", self.plan.limits.timeout);
-            timeout.then_some(Failure { task: None, class: FailureClass::Timeout, message })
-        })
-    }
-
-    /// A task that a person ended counts as a root cause where nothing failed by itself.
-    fn first_cancelled(&self) -> Option<Failure> {
-        let mut tasks = self.plan.tasks.iter().zip(&self.state.tasks);
-        let by_person = |entry: &TaskEntry| entry.status == TaskStatus::Cancelled && entry.stopping;
-        let (task, _) = tasks.find(|(task, entry)| !task.optional && by_person(entry))?;
-        let message = format!("task `{}` was cancelled", task.id);
-        Some(Failure { task: Some(task.id.clone()), class: FailureClass::Cancelled, message })
-    }
-
-    fn verdict_only(&self) -> bool {
-        let tasks = self.plan.tasks.iter().zip(&self.state.tasks);
-        let mut causes = tasks
-            .filter(|(task, _)| !task.optional)
-            .filter_map(|(_, entry)| entry.failure.as_ref())
-            .peekable();
-        let stopped = self.state.stop.is_some_and(|s| s.reason != StopReason::FailFast);
-        causes.peek().is_some()
-            && causes.all(|(class, _)| class.is_verdict())
-            && !stopped
-            && self.first_cancelled().is_none()
-    }
-
-    /// The workflow's outputs; what cannot be evaluated is null and named.
-    fn outputs(&self, status: RunStatus) -> (BTreeMap<String, Value>, Option<String>) {
-        let mut values = BTreeMap::new();
-        let mut missing = None;
-        for (name, source) in &self.plan.outputs {
-            let position = |id: &str| self.graph.position(id);
-            let value = evaluate_in(&source.0, |names| {
-                run_scope_with(&self.plan, &self.state, names, status, position)
-            });
-            if let Err(error) = &value {
-                missing.get_or_insert(format!("output `{name}: {}`: {error}", source.0));
-            }
-            values.insert(name.clone(), value.unwrap_or(Value::Null));
-        }
-        (values, missing)
     }
 }
 

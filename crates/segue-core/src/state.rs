@@ -5,10 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::about::Illegal;
 use crate::{
     AttemptReport, ChosenMode, Event, Expansion, FailureClass, Items, NodeIndex, RunId, RunRequest,
     RunStatus, Section, Seq, SkipReason, Stop, TaskId, TaskIndex, TaskStatus, Teardown, Timestamp,
-    Usd, WaitingOn, Wants,
+    Usd, WaitingOn, Waits, Wants,
 };
 
 /// The version of [`RunState`] as a snapshot.
@@ -101,6 +102,9 @@ pub struct TaskEntry {
     pub blocked_by: Option<TaskId>,
     /// A person asked for its end.
     pub stopping: bool,
+    /// What else it waits for, or is waited for.
+    #[serde(default, skip_serializing_if = "Waits::is_none")]
+    pub waits: Waits,
     /// The driver was asked for its items.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub listing: bool,
@@ -142,18 +146,6 @@ impl AttemptStep {
     pub const fn begun(&self) -> bool {
         matches!(self, Self::Dispatched(_) | Self::Doubtful)
     }
-
-    pub(crate) const fn asks(&self) -> bool {
-        matches!(self, Self::Asked(_))
-    }
-}
-
-/// An event that cannot follow on those before it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{event} cannot follow: {why}")]
-pub(crate) struct Illegal {
-    pub(crate) event: String,
-    pub(crate) why: &'static str,
 }
 
 impl TaskEntry {
@@ -173,6 +165,7 @@ impl TaskEntry {
             skipped: None,
             blocked_by: None,
             stopping: false,
+            waits: Waits::none(),
             listing: false,
             expansion: None,
         }
@@ -312,6 +305,7 @@ impl RunState {
                 }
                 for entry in &mut self.tasks {
                     entry.stopping = false;
+                    entry.wait_anew();
                     if std::mem::take(&mut entry.listing) {
                         entry.status = TaskStatus::Pending;
                     }
@@ -379,7 +373,8 @@ impl RunState {
             }
             Event::StopRequested { .. } => entry.stopping = true,
             _ if event.ends_task() => return entry.conclude(at, event),
-            _ => return entry.begin_attempt(seq, at, event),
+            _ if event.attempt().is_some() => return entry.begin_attempt(seq, at, event),
+            _ => return entry.apply_wait(seq, event),
         }
         Ok(())
     }
@@ -450,6 +445,7 @@ impl TaskEntry {
         }
         self.attempts = number;
         self.attempt = Some(AttemptState { number, seq: 0, step });
+        (self.waits.ready, self.waits.released) = (false, None);
         Ok(())
     }
 
@@ -475,9 +471,10 @@ impl TaskEntry {
     }
 
     fn conclude(&mut self, at: Timestamp, event: &Event) -> Result<(), &'static str> {
-        if self.attempt.is_some() {
-            return Err("its attempt has not ended");
+        if self.attempt.is_some() || self.waits.look().is_some() {
+            return Err("its attempt or check has not ended");
         }
+        (self.waits.check, self.waits.question) = (None, None);
         match event {
             Event::TaskSucceeded { .. } => self.end(TaskStatus::Succeeded, at),
             Event::TaskFailed { class, message, .. } => {

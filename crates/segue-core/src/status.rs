@@ -184,6 +184,12 @@ pub enum StopReason {
     RunTimeout,
     /// The journal could not be written.
     DiskFull,
+    /// All that needed the service has ended.
+    Released,
+    /// The service was not ready in time.
+    NotReady,
+    /// A service that it needs ended early.
+    ServiceEnded,
 }
 
 /// How an attempt ended, as the kernel or Segue itself saw it.
@@ -320,6 +326,8 @@ pub enum SkipReason {
     NotSelected,
     /// The run did not end in the way that this task handles.
     SectionNotEntered,
+    /// It is a service, and all that needs it has ended.
+    NotNeeded,
 }
 
 impl fmt::Display for SkipReason {
@@ -330,6 +338,7 @@ impl fmt::Display for SkipReason {
             Self::NeedSkipped { need } => write!(f, "its need `{need}` was skipped"),
             Self::WhenUnmet { rule } => write!(f, "`when: {rule}` did not come about"),
             Self::NotSelected => f.write_str("not selected"),
+            Self::NotNeeded => f.write_str("nothing that needs it is left to run"),
             Self::SectionNotEntered => f.write_str("the run did not end that way"),
         }
     }
@@ -341,6 +350,10 @@ impl fmt::Display for SkipReason {
 pub enum WaitingOn {
     /// The delay before the next try.
     Retry,
+    /// What must be there before its first attempt.
+    Precheck,
+    /// A person's answer.
+    Approval,
     /// A grant of the arbiter: a concurrency group.
     Lock {
         /// The key of the group.

@@ -29,11 +29,12 @@ impl Stop {
     #[must_use]
     pub fn blocks(&self, section: Section) -> bool {
         match self.reason {
-            StopReason::FailFast => section == Section::Main,
+            StopReason::FailFast => section <= Section::Main,
             StopReason::Cancelled => {
                 self.at_once || section != Section::Finally || self.section == Section::Finally
             }
             StopReason::Shutdown | StopReason::RunTimeout | StopReason::DiskFull => true,
+            StopReason::Released | StopReason::NotReady | StopReason::ServiceEnded => false,
         }
     }
 
@@ -66,12 +67,16 @@ impl Scheduler {
             {
                 continue;
             }
+            let (released, looks) = (entry.waits.released.is_some(), entry.waits.look().is_some());
             match entry.attempt.as_ref().map(|attempt| (attempt.number, &attempt.step)) {
+                // It is stopped after those that need it.
+                Some(_) if task.background.is_some() && !(released && stop.at_once) => {}
                 Some((number, AttemptStep::Dispatched(_))) => {
                     let attempt = self.attempt_id(index, number);
                     self.order(Effect::StopAttempt { attempt, reason, at_once: stop.at_once });
                 }
                 Some((_, AttemptStep::Doubtful)) => {}
+                _ if looks => self.stop_look(index),
                 _ if stop.interrupts() => {}
                 _ => self.cancel_idle(index, reason),
             }
@@ -85,7 +90,7 @@ impl Scheduler {
         }
         let id = self.plan.tasks[index].id.clone();
         let number = entry.attempt.as_ref().map(|attempt| (attempt.number, attempt.step.clone()));
-        let open = entry.expansion.is_some();
+        let (open, looks) = (entry.expansion.is_some(), entry.waits.look().is_some());
         self.record(Event::StopRequested { task: Some(id), reason, at_once });
         if open {
             return self.stop_items(index, reason, at_once);
@@ -96,6 +101,7 @@ impl Scheduler {
                 self.order(Effect::StopAttempt { attempt, reason, at_once });
             }
             Some((_, AttemptStep::Doubtful)) => {}
+            _ if looks => self.stop_look(index),
             _ => self.cancel_idle(index, reason),
         }
     }

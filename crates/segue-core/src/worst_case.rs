@@ -10,7 +10,7 @@
 //! without a limit of its own, or one that waits for other runs, has no bound but the run's.
 
 use crate::rehearsal::Rehearsal;
-use crate::{GateCheck, Millis, OnBusy, Plan, Section, Task, TaskIndex};
+use crate::{Action, GateCheck, Millis, OnBusy, Plan, Precheck, Section, Task, TaskIndex};
 
 /// The most time that a run and its tasks can take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum Unbounded {
     WaitsForGroup,
     /// How many items it has is known in the run.
     Items,
+    /// It waits for a person as long as the run may take.
+    WaitsForAnswer,
 }
 
 impl Unbounded {
@@ -44,6 +46,7 @@ impl Unbounded {
         match self {
             Self::NoTimeout => "has no timeout",
             Self::Items => "has as many items as the run finds",
+            Self::WaitsForAnswer => "waits for a person's answer",
             Self::WaitsForGroup => "waits for other runs of its concurrency group",
         }
     }
@@ -101,6 +104,25 @@ impl WorstCase {
 
 /// The most that a task can take, once it may start.
 fn worst_of(plan: &Plan, task: &Task) -> Result<Worst, Unbounded> {
+    let check = task.precheck.as_ref().map_or(Millis(0), Precheck::worst);
+    let waits_only = |waits: Millis| {
+        let waits = Millis(waits.0.saturating_add(check.0));
+        Ok(Worst { waits, ..Worst::default() })
+    };
+    if let Action::Approve { timeout, .. } = &task.action {
+        return waits_only(timeout.ok_or(Unbounded::WaitsForAnswer)?);
+    }
+    if let Some(service) = &task.background {
+        // It lives as long as others do, beside the slots; only until it is ready they wait.
+        return waits_only(service.ready.as_ref().map_or(Millis(0), Precheck::worst));
+    }
+    let mut worst = work_of(plan, task)?;
+    worst.waits.0 = worst.waits.0.saturating_add(check.0);
+    Ok(worst)
+}
+
+/// The most that a task's attempts can take.
+fn work_of(plan: &Plan, task: &Task) -> Result<Worst, Unbounded> {
     let limit = task.limits.timeout.ok_or(Unbounded::NoTimeout)?;
     if task.group.as_ref().is_some_and(|group| group.on_busy == OnBusy::Queue) {
         return Err(Unbounded::WaitsForGroup);
@@ -151,12 +173,15 @@ fn bound(
         count = count.saturating_add(worst[index].width);
         work = work.saturating_add(worst[index].work.0);
     }
+    // Services end one after another behind the last task that needs them.
+    let services = plan.tasks.iter().filter(|task| task.background.is_some());
+    let graces = services.fold(0, |sum: u64, task| sum.saturating_add(task.limits.kill_grace.0));
     if usize::try_from(slots).is_ok_and(|slots| slots >= count) {
         // Nobody ever waits for a slot.
-        return chain(&|work| work);
+        return Millis(chain(&|work| work).0.saturating_add(graces));
     }
     let slots = u64::from(slots.max(1));
     // The chain's own part of the work is not left over.
     let longest = chain(&|work| work - work / slots);
-    Millis(longest.0.saturating_add(work.div_ceil(slots)))
+    Millis(longest.0.saturating_add(work.div_ceil(slots)).saturating_add(graces))
 }

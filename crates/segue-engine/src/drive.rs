@@ -19,10 +19,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use segue_attempt::{AttemptOrder, Reattached, RunContext, Runner, names_needed};
+use segue_attempt::{AttemptOrder, CheckOrder, Reattached, RunContext, Runner, names_needed};
 use segue_core::{
-    AttemptId, AttemptReport, Effect, FailureClass, Input, Ordered, Outcome, Output, Recorded,
-    RunStatus, RunView, Scheduler, Seq, StopReason, TaskId, Teardown, task_scope,
+    AttemptId, AttemptReport, CheckKind, Effect, FailureClass, Input, Ordered, Outcome, Output,
+    Precheck, Recorded, RunStatus, RunView, Scheduler, Seq, StopReason, TaskId, Teardown,
+    Timestamp, task_scope,
 };
 use segue_journal::{Statistician, Summarizer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -315,6 +316,8 @@ impl<'a> Driver<'a> {
                 self.spans.wish(Wish::Ask { attempt, wants, priority });
             }
             Effect::Expand { task } => self.list(task),
+            Effect::Check { task, kind, number, until } => self.look(task, kind, number, until),
+            Effect::StopCheck { number } => self.runner.stop_check(number),
             Effect::Release { attempt } => self.spans.wish(Wish::Release { attempt }),
             Effect::FinishRun => self.finished = true,
         }
@@ -360,6 +363,28 @@ impl<'a> Driver<'a> {
         });
     }
 
+    fn look(&self, task: TaskId, kind: CheckKind, number: Seq, until: Timestamp) {
+        let scheduler: &Scheduler = &self.session.scheduler;
+        let Some(index) = scheduler.position(&task) else { return };
+        let (plan, state) = (scheduler.plan(), scheduler.state());
+        let entry = &state.tasks[index];
+        let next = entry.attempts + u32::from(entry.attempt.is_none());
+        let order = CheckOrder {
+            index,
+            kind,
+            attempt: AttemptId { task: task.clone(), item: None, number: next },
+            number,
+            limit: until.since(self.clock.now()).max(Precheck::LOOK_MIN),
+            scope: task_scope(plan, state, index, &names_needed(&plan.tasks[index])),
+            run_deadline: self.clock.on_the_wall(scheduler.run_deadline()),
+        };
+        let (runner, inputs) = (self.runner.clone(), self.inputs.clone());
+        tokio::task::spawn_local(async move {
+            let answer = runner.check(order).await;
+            let _ = inputs.send(Input::Checked { task, number, answer });
+        });
+    }
+
     fn send(&self, input: Input) {
         // The receiver lives as long as this driver.
         let _ = self.inputs.send(input);
@@ -401,6 +426,10 @@ impl<'a> Driver<'a> {
         controls: &mut UnboundedReceiver<Input>,
     ) {
         tracing::error!(%error, "the run cannot go on; stopping what runs");
+        let entries = &self.session.scheduler.state().tasks;
+        for look in entries.iter().filter_map(|entry| entry.waits.check.as_ref()?.look) {
+            self.runner.stop_check(look);
+        }
         let mut running = self.running();
         running.values().for_each(|seq| self.runner.stop(*seq, StopReason::DiskFull, false));
         let mut controls_open = true;

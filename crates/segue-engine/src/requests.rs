@@ -13,7 +13,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use segue_attempt::async_fd;
-use segue_core::{Input, StopReason, TaskId};
+use segue_core::{GivenAnswer, Input, StopReason, TaskId};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
@@ -39,6 +39,9 @@ pub enum Request {
         #[serde(default)]
         at_once: bool,
     },
+    /// Take a person's answer. Unlike the others it is for whoever drives the run next, if
+    /// nobody does now: it says itself which question it answers.
+    Answer(GivenAnswer),
 }
 
 impl Request {
@@ -47,6 +50,7 @@ impl Request {
             Self::Cancel { task, at_once } => {
                 Input::Stop { task, reason: StopReason::Cancelled, at_once }
             }
+            Self::Answer(given) => Input::Answered(given),
         }
     }
 }
@@ -141,6 +145,24 @@ impl Requests {
         fs::metadata(run_dir.join(FILE_NAME)).map_or(0, |metadata| metadata.len())
     }
 
+    /// The answers written before `mark`, also to questions that are none any more.
+    pub(crate) fn answers(run_dir: &Path, mark: u64) -> io::Result<Vec<GivenAnswer>> {
+        let mut bytes = Vec::new();
+        match fs::File::open(run_dir.join(FILE_NAME)) {
+            Ok(file) => file.take(mark).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        let lines = bytes.split(|byte| *byte == b'\n');
+        let requests = lines.filter_map(|line| serde_json::from_slice(line).ok());
+        Ok(requests
+            .filter_map(|request| match request {
+                Request::Answer(given) => Some(given),
+                Request::Cancel { .. } => None,
+            })
+            .collect())
+    }
+
     /// Listens for requests from `mark` on.
     pub(crate) fn open(run_dir: &Path, mark: u64) -> io::Result<Self> {
         let path = run_dir.join(FILE_NAME);
@@ -192,6 +214,8 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
+    use segue_core::{Answer, ApprovalAnswered};
+
     use super::*;
 
     fn cancel(at_once: bool) -> Request {
@@ -211,6 +235,21 @@ mod tests {
         file.write_all(b"\xff nonsense\n").expect("written");
         send_request(folder.path(), &cancel(false)).expect("written");
         assert_eq!(requests.next().await.expect("read"), [cancel(false)]);
+    }
+
+    #[test]
+    fn answers_are_for_whoever_comes_next() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(Requests::answers(folder.path(), 0).expect("no file is no answer"), []);
+        let task = TaskId::parse("ok").expect("an id");
+        let (by, note) = ("ann".to_owned(), "it's \"fine\"\n".to_owned());
+        let answered = ApprovalAnswered { task, answer: Answer::Approve, by, note };
+        let given = GivenAnswer { asked: 7, answered };
+        send_request(folder.path(), &cancel(false)).expect("written");
+        send_request(folder.path(), &Request::Answer(given.clone())).expect("written");
+        let mark = Requests::mark(folder.path());
+        send_request(folder.path(), &Request::Answer(given.clone())).expect("written");
+        assert_eq!(Requests::answers(folder.path(), mark).expect("read"), [given]);
     }
 
     #[tokio::test]

@@ -107,10 +107,11 @@ impl Taken {
     ///
     /// # Errors
     /// If the journal does not fold over the plan, or the supervisor does not end.
-    pub fn resume(self, plan: Arc<Plan>, resume: Resume) -> Result<Session, RunError> {
+    pub fn resume(self, plan: Arc<Plan>, mut resume: Resume) -> Result<Session, RunError> {
         let Self { store, run, run_dir, lock, journal, view, recovered, requests_mark } = self;
         let adopted = adoption::take_starts_lock(&run_dir, STARTS_PATIENCE);
         drop(adopted.map_err(|source| RunError::Adoption { run: run.clone(), source })?);
+        resume.answers = Requests::answers(&run_dir, requests_mark)?;
         let scheduler = Scheduler::recover(Arc::clone(&plan), &recovered)
             .map_err(|source| RunError::Corrupt { run: run.clone(), source })?;
         let view = if *plan == **view.plan() { view } else { fold(&run, plan, &recovered)? };

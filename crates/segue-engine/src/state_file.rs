@@ -90,7 +90,17 @@ fn task_value(run: &RunView, view: &TaskView<'_>) -> Value {
     if let Some((on, until)) = &entry.waiting {
         let mut waiting = json!({"for": on});
         put_time(&mut waiting, "until", *until);
+        if let Some(question) = &entry.waits.question {
+            waiting["message"] = json!(question.message);
+            waiting["default"] = json!(question.default);
+        }
+        if let Some(check) = entry.waits.check.as_ref().filter(|check| !check.seen.is_empty()) {
+            waiting["seen"] = json!(check.seen);
+        }
         value["waiting"] = waiting;
+    }
+    if let Some(answered) = &entry.waits.answer {
+        value["answer"] = json!(answered);
     }
     if let Some(report) = last.filter(|report| !report.outputs.is_empty()) {
         let outputs = report.outputs.iter().map(|(name, value)| (name.clone(), value.to_value()));

@@ -141,6 +141,19 @@ impl Graph {
         }
     }
 
+    /// A service that nothing needs would be stopped as it starts.
+    pub(crate) fn check_services(&self, tasks: &[TaskNode<'_>], sink: &mut Sink) {
+        for (index, task) in tasks.iter().enumerate() {
+            let background = task.node.get("background").and_then(Node::bool);
+            let runs = task.node.get("approve").is_none();
+            if background == Some(true) && runs && self.dependents[index].is_empty() {
+                let message = format!("nothing needs the service `{}`", task.id);
+                let help = format!("add `needs: [{}]` to the tasks that use it", task.id);
+                sink.error("segue::spec::impossible", task.span, message, "never started", help);
+            }
+        }
+    }
+
     /// Which of `askers` do not come after `target`, directly or through others.
     pub(crate) fn not_after(&self, target: usize, askers: &[usize]) -> Vec<usize> {
         if askers.iter().all(|asker| self.needs[*asker].contains(&target)) {

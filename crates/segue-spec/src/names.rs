@@ -271,13 +271,8 @@ impl<'a, 'n> Names<'a, 'n> {
         if root == "secrets" {
             let message = "a secret may not stand here".to_owned();
             let help = "pass it through the task's `env` or `stdin`; the log masks it there";
-            return self.sink.error(
-                "segue::spec::secret_place",
-                &span,
-                message,
-                "would end up in the open",
-                help,
-            );
+            let label = "would end up in the open";
+            return self.sink.error("segue::spec::secret_place", &span, message, label, help);
         }
         if self.names_item(one, root) {
             let message = format!("there is no `{root}` here");

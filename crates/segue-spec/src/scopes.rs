@@ -18,7 +18,9 @@ pub(crate) const fn roots(place: Place) -> &'static [&'static str] {
     match place {
         Place::Default => &["params", "run"],
         Place::Limit => &["params"],
-        Place::Text => &["params", "env", "run", "tasks", "task", "previous", "event"],
+        Place::Text | Place::Check => {
+            &["params", "env", "run", "tasks", "task", "previous", "event"]
+        }
         Place::Secret => &["params", "env", "secrets", "run", "tasks", "task", "previous", "event"],
         Place::Control => &["params", "run", "tasks", "task", "previous", "event"],
         Place::Gate => {

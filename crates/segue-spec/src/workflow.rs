@@ -102,6 +102,7 @@ pub fn check(source: &Source, files: Files<'_>) -> Result<Workflow, Diagnostics>
     let mut sink = std::mem::take(&mut shape.sink);
     let params = params::read(&root, &mut sink);
     let graph = Graph::of(&shape.tasks, &mut sink);
+    graph.check_services(&shape.tasks, &mut sink);
     let secrets = root.get("secrets").map(Node::scalars).unwrap_or_default();
     check_secrets(&root, &shape, &secrets, &mut sink);
     crate::for_each::check(&shape.tasks, &mut sink);

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use segue_engine::Launch;
 
+/// What asks the network for the checks of a run: this crate alone sees both ends.
+pub(crate) const GET: segue_attempt::Get = |url, limit| Box::pin(segue_outbound::get(url, limit));
+
 static HOOKED: AtomicBool = AtomicBool::new(false);
 
 static NAMED: OnceLock<PathBuf> = OnceLock::new();

@@ -17,6 +17,7 @@ mod progress;
 pub mod report;
 mod stdout;
 
+pub(crate) use host::GET;
 pub use host::{NoSupervisor, main_hook, supervisor, use_supervisor};
 pub use library::{
     AgentProcess, Attempts, ContextOf, Delegate, Handover, Pool, ProcessResult, PromptVia, Running,

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptId, Event, ForEach, ItemKey, ItemsReset, ListedItem, OnItemFailure, Plan, Recorded,
-    RunStatus, Section, StopReason, Stored, TaskId, TaskIndex, TaskStatus, When,
+    ApprovalAsked, AttemptId, CheckKind, CheckStarted, Event, ForEach, ItemKey, ItemsReset,
+    ListedItem, OnItemFailure, Plan, Recorded, RunStatus, Section, StopReason, Stored, TaskId,
+    TaskIndex, TaskStatus, When,
 };
+
+use crate::audit_waits::WaitsAuditor;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -35,6 +38,7 @@ pub(crate) struct Auditor {
     /// The present items of tasks that have some, in input order.
     listed: BTreeMap<TaskIndex, Vec<ItemKey>>,
     values: BTreeMap<(TaskIndex, ItemKey), Stored>,
+    pub(crate) waits: WaitsAuditor,
     slots: usize,
     section: Section,
     stop: Option<(StopReason, bool, Section)>,
@@ -54,6 +58,7 @@ impl Auditor {
             lines: (0..plan.tasks.len()).map(|i| ((i, None), Line::default())).collect(),
             listed: BTreeMap::new(),
             values: BTreeMap::new(),
+            waits: WaitsAuditor::new(plan),
             slots: 0,
             section: Section::Main,
             stop: None,
@@ -110,6 +115,7 @@ impl Auditor {
         (self.seq, self.at) = (recorded.seq, recorded.at);
         let begins = matches!(recorded.event, Event::RunStarted { .. } | Event::RunResumed { .. });
         assert!(begins || (self.over.is_none() && self.seq > 1), "an event outside the run");
+        self.waits.take(recorded);
         match &recorded.event {
             Event::RunStarted { slots, .. } => {
                 assert_eq!(self.seq, 1);
@@ -165,6 +171,25 @@ impl Auditor {
                 self.line(task, None);
             }
             Event::ItemsExpanded { task, items } => self.expanded(task, items),
+            event => self.waited(event),
+        }
+    }
+
+    fn waited(&mut self, event: &Event) {
+        match event {
+            Event::CheckStarted(CheckStarted { task, kind, .. }) => {
+                let attempt = self.line(task, None).attempt.is_some();
+                assert_eq!(attempt, *kind == CheckKind::Ready, "`{task}` {kind:?}");
+                if *kind == CheckKind::Precheck {
+                    self.task_may_go_on(self.places[task], task);
+                }
+            }
+            Event::ApprovalAsked(ApprovalAsked { task, .. }) => {
+                self.line(task, None);
+                self.task_may_go_on(self.places[task], task);
+                assert!(self.waits.is_checked(self.places[task]), "`{task}` is not checked");
+            }
+            _ => {}
         }
     }
 
@@ -185,7 +210,11 @@ impl Auditor {
         let place = self.places[task];
         self.line(task, None);
         assert!(self.plan.tasks[place].for_each.is_some(), "`{task}` is no for_each");
-        self.task_may_go_on(place, task);
+        // A service may have ended while they were listed; then none of them begins.
+        let services = self.plan.tasks[place].needs.iter().any(|&need| self.waits.is_service(need));
+        if !services {
+            self.task_may_go_on(place, task);
+        }
         for ListedItem { key, value } in items {
             let line = self.lines.entry((place, Some(key.clone()))).or_default();
             let before = self.values.insert((place, key.clone()), value.clone());
@@ -245,7 +274,10 @@ impl Auditor {
         assert_eq!(attempt.number, line.attempts + 1, "attempt numbers only grow");
         line.attempts = attempt.number;
         line.attempt = Some((attempt.number, Some(step)));
-        line.waits_for_retry = false;
+        let retries = std::mem::take(&mut line.waits_for_retry);
+        let place = self.places[&attempt.task];
+        let checked = retries || attempt.item.is_some() || self.waits.is_checked(place);
+        assert!(checked, "`{attempt}` begins before its precheck has passed");
         self.may_go_on(attempt);
     }
 
@@ -275,8 +307,13 @@ impl Auditor {
                     matches!(step, Some(Step::Dispatched | Step::Doubtful))
                 })
             };
-            let held = self.lines.values().filter(holds).count();
-            assert!(held < self.slots, "`{attempt}` is dispatched over {held} slots");
+            let is_service = |task| self.waits.is_service(task);
+            let lines = self.lines.iter().filter(|((task, _), _)| !is_service(*task));
+            let held = lines.map(|(_, line)| line).filter(holds).count();
+            assert!(
+                held < self.slots || is_service(place.0),
+                "`{attempt}` is dispatched over {held} slots"
+            );
             self.may_go_on(attempt);
         }
         self.moves(attempt, &[Step::Cleared, Step::Doubtful], Step::Dispatched);
@@ -336,7 +373,11 @@ impl Auditor {
 
     fn needs_met(&self, index: TaskIndex) -> bool {
         let task = &self.plan.tasks[index];
-        let ends: Option<Vec<TaskStatus>> = task.needs.iter().map(|&n| self.status(n)).collect();
+        let end = |&need: &TaskIndex| {
+            let served = self.waits.serves(need).then_some(TaskStatus::Succeeded);
+            self.status(need).or(served)
+        };
+        let ends: Option<Vec<TaskStatus>> = task.needs.iter().map(end).collect();
         let Some(ends) = ends else { return false };
         let is = |wanted: &[TaskStatus]| ends.iter().any(|end| wanted.contains(end));
         match task.when {
@@ -352,9 +393,10 @@ impl Auditor {
     }
 
     fn all_ended_before(&self, stage: u32) {
-        for (task, line) in self.tasks() {
+        for (place, (task, line)) in self.tasks().enumerate() {
             let before = task.section == Section::Main && task.stage.is_some_and(|s| s < stage);
-            assert!(!before || line.ended.is_some(), "stage {stage} opens before `{}`", task.id);
+            let done = line.ended.is_some() || self.waits.has_served(place);
+            assert!(!before || done, "stage {stage} opens before `{}`", task.id);
         }
     }
 

@@ -6,8 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is the test's failure")]
 #![expect(clippy::print_stdout, reason = "a history is told step by step when asked for")]
 
+mod approvals;
 mod audit;
+mod audit_waits;
 mod chance;
+mod checks;
 mod conditions;
 mod failure;
 mod groups;
@@ -16,12 +19,15 @@ mod modes;
 mod order;
 mod plans;
 mod previews;
+mod random_plans;
 mod resume;
 mod rig;
 mod sections;
+mod services;
 mod simulator;
 mod snapshot;
 mod stop;
 mod verdict;
 mod view;
 mod world;
+mod world_checks;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptReport, FailureClass, Outcome, PLAN_VERSION, Plan, RunLimits, Section, Task, TaskId,
-    Teardown, Timestamp,
+    Action, Answer, AttemptReport, FailureClass, Millis, Outcome, PLAN_VERSION, Plan, Precheck,
+    Probe, RunLimits, Section, Service, Task, TaskId, Teardown, Template, Timestamp,
 };
 
 /// A plan under construction.
@@ -56,6 +56,21 @@ impl PlanText {
         self
     }
 
+    /// Makes services of the tasks called `ids`, each with a check that says when it is ready.
+    pub(crate) fn services(self, ids: &str) -> Self {
+        let ready = || Some(check(60, 2));
+        self.with(ids, |task| task.background = Some(Service { ready: ready() }))
+    }
+
+    /// Makes an approval of a task.
+    pub(crate) fn approval(self, id: &str, timeout: Option<u64>, default: Option<Answer>) -> Self {
+        self.with(id, |task| {
+            let message = Template("publish {{ task.id }}?".into());
+            let timeout = timeout.map(Millis::from_secs);
+            task.action = Action::Approve { message, timeout, default };
+        })
+    }
+
     /// Puts the tasks called `ids` into a section.
     pub(crate) fn section(self, ids: &str, section: Section) -> Self {
         self.with(ids, |task| task.section = section)
@@ -69,6 +84,16 @@ impl PlanText {
 
     pub(crate) fn done(self) -> Arc<Plan> {
         Arc::new(self.0)
+    }
+}
+
+/// A check of an address, for so many seconds, every so many.
+pub(crate) fn check(wait: u64, every: u64) -> Precheck {
+    Precheck {
+        probe: Probe::Http { url: Template("http://localhost:3001/health".into()) },
+        wait: Millis::from_secs(wait),
+        every: Millis::from_secs(every),
+        hint: Some("start it with `npm run dev`".into()),
     }
 }
 

@@ -7,7 +7,7 @@ use segue_core::{
 };
 
 use crate::chance::Chance;
-use crate::plans::{PlanText, empty, exited, tasks};
+use crate::plans::{PlanText, check, empty, exited, tasks};
 use crate::rig::Rig;
 
 fn names(plan: &Plan, of: impl IntoIterator<Item = usize>) -> String {
@@ -322,4 +322,21 @@ fn a_forecast_is_made_of_what_earlier_runs_took() {
         Forecast::of(&plan, 4, &[millis(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 100])])
     );
     assert_eq!(Forecast::of(&plan, 4, &[]).run, None);
+}
+
+#[test]
+fn waits_count_in_the_bound_and_services_beside_the_slots() {
+    let plan = tasks("db; ok: db; a: ok db").services("db").with("a", |task| {
+        task.limits.timeout = Some(Millis::from_secs(100));
+        task.limits.kill_grace = Millis::from_secs(10);
+        task.precheck = Some(check(20, 2));
+    });
+    let bound = |timeout| {
+        let plan = plan.clone().approval("ok", timeout, None).done();
+        WorstCase::of(&plan, 1)
+    };
+    let worst = bound(Some(1000));
+    // The service's check and its stop, the answer, the precheck and the task with its grace.
+    assert_eq!(worst.all_tasks, Some(Millis::from_secs(61 + 10 + 1000 + 21 + 110)));
+    assert_eq!(bound(None).unbounded, [(1, Unbounded::WaitsForAnswer)]);
 }

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptId, AttemptReport, Effect, Event, Input, Millis, Outcome, Plan, Recorded, Resume,
-    ResumeScope, RunId, RunRequest, RunStatus, RunView, Scheduler, Seq, StopReason, TaskId,
-    Timestamp,
+    Answer, ApprovalAnswered, AttemptId, AttemptReport, CheckAnswer, Effect, Event, GivenAnswer,
+    Input, Millis, Outcome, Plan, Recorded, Resume, ResumeScope, RunId, RunRequest, RunStatus,
+    RunView, Scheduler, Seq, StopReason, TaskId, Timestamp,
 };
 
 use crate::plans::{exited, report};
@@ -22,6 +22,10 @@ pub(crate) struct Rig {
     pub(crate) live: Vec<AttemptId>,
     /// Every start with the seq it waits for and the number it bears.
     pub(crate) starts: Vec<(String, Seq, Seq)>,
+    /// Looks ordered that were not answered, the newest last.
+    pub(crate) looks: Vec<(TaskId, Seq)>,
+    /// What is answered before the next resume.
+    pub(crate) answers: Vec<GivenAnswer>,
     /// Effects since the last look, in one line each.
     effects: Vec<String>,
 }
@@ -36,6 +40,8 @@ impl Rig {
             request: RunRequest::default(),
             live: Vec::new(),
             starts: Vec::new(),
+            looks: Vec::new(),
+            answers: Vec::new(),
             effects: Vec::new(),
         }
     }
@@ -88,6 +94,12 @@ impl Rig {
                 Effect::Reattach { attempt, .. } => format!("reattach {attempt}"),
                 Effect::Ask { attempt, wants } => format!("ask {attempt} {}", wants.group),
                 Effect::Release { attempt } => format!("release {attempt}"),
+                Effect::Check { task, kind, number, .. } => {
+                    let line = format!("look at {} of {task}", kind.word());
+                    self.looks.push((task, number));
+                    line
+                }
+                Effect::StopCheck { .. } => "stop the look".to_owned(),
                 Effect::Expand { task } => format!("expand {task}"),
                 Effect::FinishRun => "finish".to_owned(),
             };
@@ -145,6 +157,35 @@ impl Rig {
     pub(crate) fn cancel_task(&mut self, task: &str) {
         let task = Some(TaskId::parse(task).unwrap());
         self.input(Input::Stop { task, reason: StopReason::Cancelled, at_once: false });
+    }
+
+    /// The look under way for the task ends so.
+    pub(crate) fn looked(&mut self, task: &str, answer: CheckAnswer) {
+        let place = self.looks.iter().position(|(id, _)| id.as_str() == task);
+        let (task, number) = self.looks.remove(place.unwrap_or_else(|| panic!("{task}")));
+        self.input(Input::Checked { task, number, answer });
+    }
+
+    pub(crate) fn passes(&mut self, task: &str) {
+        self.looked(task, CheckAnswer::Passed);
+    }
+
+    pub(crate) fn misses(&mut self, task: &str, seen: &str) {
+        self.looked(task, CheckAnswer::NotYet(seen.to_owned()));
+    }
+
+    /// A person's answer to what the task asks now.
+    pub(crate) fn answer_of(&self, task: &str, answer: Answer, note: &str) -> GivenAnswer {
+        let index = self.scheduler.plan().position(task).unwrap();
+        let question = self.scheduler.state().tasks[index].waits.question.as_ref();
+        let (task, by, note) = (TaskId::parse(task).unwrap(), "ann".into(), note.into());
+        let answered = ApprovalAnswered { task, answer, by, note };
+        GivenAnswer { asked: question.expect("it asks").asked, answered }
+    }
+
+    pub(crate) fn answer(&mut self, task: &str, answer: Answer, note: &str) {
+        let given = self.answer_of(task, answer, note);
+        self.input(Input::Answered(given));
     }
 
     /// Time goes on by `ms`, and the timer fires.
@@ -212,11 +253,13 @@ impl Rig {
         }
         self.effects.clear();
         self.live.clear();
+        self.looks.clear();
     }
 
     pub(crate) fn resume(&mut self, scope: ResumeScope, slots: u32) {
-        let request = self.request.clone();
-        self.input(Input::Resume(Box::new(Resume { scope, request, slots, segue: "0".into() })));
+        let (request, answers) = (self.request.clone(), std::mem::take(&mut self.answers));
+        let segue = "0".into();
+        self.input(Input::Resume(Box::new(Resume { scope, request, slots, segue, answers })));
     }
 
     /// An attempt's id from `task.number` or `task.key.number`.

@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use segue_core::{
-    AttemptReport, ConcurrencyGroup, Expression, FailureClass, Finding, ForEach, Gate, GateCheck,
-    Input, ItemSource, Millis, ModeChoice, OnBusy, OnItemFailure, Outcome, Plan, ResumeScope,
-    RunStatus, Section, StopReason, Stored, Task, TaskId, Teardown, Template, TimeLimit, Wants,
-    When,
+    Answer, ApprovalAnswered, AttemptId, AttemptReport, CheckAnswer, FailureClass, Finding,
+    GivenAnswer, Input, Millis, ModeChoice, Outcome, ResumeScope, RunStatus, StopReason, Stored,
+    TaskId, Teardown, TimeLimit, Wants,
 };
 
 use crate::chance::Chance;
+use crate::plans;
+use crate::random_plans::random_plan;
 use crate::world::{Process, World};
-use crate::{modes, plans};
 
 const SEEDS: u64 = 10_000;
 
@@ -120,7 +120,9 @@ impl History {
             }
             6..8 if !self.world.inbox.is_empty() => self.deliver(),
             8 if !self.world.told.is_empty() && self.chance.one_in(3) => self.repeat(),
-            9 if !self.world.running().is_empty() => self.end_one(),
+            8 if !self.world.looks.is_empty() => self.end_look(),
+            9 if !self.world.running().is_empty() && self.chance.one_in(2) => self.end_one(),
+            9 if !self.world.auditor.waits.questions().is_empty() => self.answer(),
             _ if self.world.idle() => return self.quiet(),
             _ => {}
         }
@@ -154,8 +156,41 @@ impl History {
         self.world.feed(input);
     }
 
+    fn end_look(&mut self) {
+        let numbers: Vec<_> = self.world.looks.keys().copied().collect();
+        let answer = match self.chance.below(12) {
+            0..5 => CheckAnswer::Passed,
+            5 => CheckAnswer::Never("no".into()),
+            _ => CheckAnswer::NotYet("no".into()),
+        };
+        let number = *self.chance.pick(&numbers);
+        self.note(&format!("look {number} ends: {answer:?}"));
+        self.world.end_look(number, answer);
+    }
+
+    /// A person answers, what is asked or what was asked before.
+    fn answer(&mut self) {
+        if let Some(given) = self.random_answer() {
+            self.note(&format!("{given:?}"));
+            self.world.feed(Input::Answered(given));
+        }
+    }
+
+    fn random_answer(&mut self) -> Option<GivenAnswer> {
+        let questions = self.world.auditor.waits.questions();
+        let (task, asked) = questions.get(self.chance.below(questions.len().max(1)))?.clone();
+        let answer = *self.chance.pick(&[Answer::Approve, Answer::Approve, Answer::Reject]);
+        let asked = if self.chance.one_in(8) { asked.saturating_sub(1) } else { asked };
+        let answered = ApprovalAnswered { task, answer, by: "p".into(), note: String::new() };
+        Some(GivenAnswer { asked, answered })
+    }
+
     fn end_one(&mut self) {
-        let running = self.world.running();
+        let mut running = self.world.running();
+        let service = |attempt: &AttemptId| self.world.is_service(attempt);
+        if running.iter().any(|attempt| !service(attempt)) && !self.chance.one_in(8) {
+            running.retain(|attempt| !self.world.is_service(attempt));
+        }
         let attempt = self.chance.pick(&running).clone();
         let stop = match &self.world.processes[&attempt] {
             Process::Runs { stop } => *stop,
@@ -177,7 +212,12 @@ impl History {
         let others: Vec<String> =
             self.world.arbiter.grants.iter().map(|g| g.holder.clone()).collect();
         let others: Vec<&String> = others.iter().filter(|g| g.starts_with("run-2/")).collect();
-        if !self.world.running().is_empty() {
+        let asked = !self.world.auditor.waits.questions().is_empty();
+        if !self.world.looks.is_empty() && !self.chance.one_in(4) {
+            self.end_look();
+        } else if asked && self.chance.one_in(2) {
+            self.answer();
+        } else if !self.world.running().is_empty() {
             if self.chance.one_in(3) {
                 self.time_passes();
             }
@@ -186,10 +226,15 @@ impl History {
             let who = (*self.chance.pick(&others)).clone();
             self.note(&format!("{who} releases"));
             self.world.release(&who);
+        } else if !self.world.looks.is_empty() {
+            self.end_look();
+        } else if asked && self.chance.one_in(2) {
+            self.answer();
         } else {
             let deadline = self.world.scheduler.next_deadline();
             let run = self.world.scheduler.run_deadline();
-            assert!(self.short || deadline.is_some_and(|at| at < run), "the run is stuck");
+            let waits = self.short || asked || deadline.is_some_and(|at| at < run);
+            assert!(waits, "the run is stuck");
             self.time_passes();
         }
         true
@@ -261,6 +306,10 @@ impl History {
             }
         }
         self.world.inbox.clear();
+        if self.chance.one_in(3) {
+            let given = self.random_answer();
+            self.world.answers.extend(given);
+        }
         if self.chance.one_in(3) {
             self.other_run();
         }
@@ -369,108 +418,4 @@ fn random_end(chance: &mut Chance, stop: Option<StopReason>) -> Box<AttemptRepor
         report.teardown = Teardown::Unverified { pids: vec![1] };
     }
     report
-}
-
-/// At most a dozen tasks: what goes wrong between many goes wrong between few.
-fn random_plan(chance: &mut Chance, short: bool) -> Plan {
-    let mut plan = plans::empty();
-    plan.fail_fast = chance.one_in(6);
-    plan.limits.timeout = Millis::from_secs(if short { 120 } else { 10_000_000 });
-    let count = chance.between(1, 10);
-    let staged = chance.one_in(3);
-    for number in 0..count {
-        let task = random_task(chance, &plan, number, staged);
-        plan.tasks.push(task);
-    }
-    if chance.one_in(4) {
-        modes::random_mode(chance, &mut plan);
-    }
-    if chance.one_in(4) {
-        let expression = Expression("tasks.t0.status".into());
-        plan.outputs.push(("o".to_owned(), expression));
-    }
-    plan
-}
-
-fn random_task(chance: &mut Chance, plan: &Plan, number: u64, staged: bool) -> Task {
-    let mut task = Task::new(TaskId::parse(&format!("t{number}")).unwrap(), &["true"]);
-    if chance.one_in(5) {
-        let sections = [Section::OnSuccess, Section::OnFailure, Section::Finally];
-        task.section = *chance.pick(&sections);
-    }
-    if staged && task.section == Section::Main {
-        task.stage = Some(u32::try_from(chance.between(1, 3)).unwrap());
-    }
-    for (need, other) in plan.tasks.iter().enumerate() {
-        // A need in a later stage would never come to its end: the language refuses it.
-        if other.section == task.section && other.stage <= task.stage && chance.one_in(3) {
-            task.needs.push(need);
-        }
-    }
-    task.priority = i64::try_from(chance.between(0, 2)).unwrap();
-    let whens = [When::AllSucceeded, When::AllDone, When::AnySucceeded, When::AnyFailed];
-    if chance.one_in(4) {
-        task.when = *chance.pick(&whens);
-    }
-    task.optional = chance.one_in(6);
-    task.excluded = chance.one_in(20);
-    let condition = |chance: &mut Chance, text: &[&str]| Expression((*chance.pick(text)).into());
-    if chance.one_in(8) {
-        task.condition = Some(condition(chance, &["true", "true", "false", "params.none"]));
-    }
-    if chance.one_in(10) {
-        task.skip_if = Some(condition(chance, &["true", "false"]));
-    }
-    if chance.one_in(4) {
-        let (key, max) = *chance.pick(&[("'g'", 1), ("'h'", 2)]);
-        let on_busy = *chance.pick(&[OnBusy::Queue, OnBusy::Queue, OnBusy::Reject]);
-        task.group = Some(ConcurrencyGroup { key: Expression(key.into()), max, on_busy });
-    }
-    task.retry.attempts = u32::try_from(chance.between(1, 3)).unwrap();
-    task.retry.never = chance.one_in(10);
-    if chance.one_in(5) {
-        let check = GateCheck::Score { expression: Expression("10".into()), min: 7.0 };
-        let rounds = u32::try_from(chance.between(0, 2)).unwrap();
-        task.gates.push(Gate { check, feedback: true, rounds });
-    }
-    if chance.one_in(6) {
-        task.limits.timeout = None;
-    }
-    if chance.one_in(4) {
-        random_items(chance, &mut task);
-    }
-    task
-}
-
-/// Few items: what goes wrong between many goes wrong between few.
-fn random_items(chance: &mut Chance, task: &mut Task) {
-    let count = chance.between(0, 6);
-    let glob =
-        || ItemSource::Glob(Template(if count == 6 { "-".into() } else { count.to_string() }));
-    let source = match chance.below(4) {
-        0 => ItemSource::List((0..count).map(|n| format!("i{n}").into()).collect()),
-        1 if count == 6 => ItemSource::Items(Expression("params.none".into())),
-        1 | 2 => ItemSource::Items(Expression(format!("range({count})"))),
-        _ => glob(),
-    };
-    let is_glob = matches!(source, ItemSource::Glob(_));
-    let mut limit = |n| chance.one_in(2).then(|| u32::try_from(chance.between(1, n)).unwrap());
-    let (max_parallel, batch) = (limit(3), limit(3));
-    let on_item_failure = *chance.pick(&[OnItemFailure::Continue, OnItemFailure::Stop]);
-    task.for_each = Some(ForEach {
-        source,
-        exclude: Vec::new(),
-        name: None,
-        key: is_glob.then(|| Expression("item.key".into())),
-        max_parallel,
-        batch,
-        on_item_failure,
-    });
-    if chance.one_in(5) {
-        let text = ["loop.index == 2", "loop.index is odd", "item.none", "true"];
-        task.skip_if = Some(Expression((*chance.pick(&text)).into()));
-    }
-    if let Some(group) = task.group.as_mut().filter(|_| chance.one_in(3)) {
-        group.key = Expression(format!("'k{}-' ~ loop.index0 % 2", group.max));
-    }
 }

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use segue_core::{
-    Arbiter, ArbiterInput, AttemptId, AttemptReport, Decision, Effect, Event, ForEach, Input,
-    ItemKey, ItemSource, ItemsReset, Ordered, Phase, Plan, Recorded, Resume, ResumeScope, RunId,
-    RunRequest, RunState, RunView, Scheduler, Section, Seq, StopReason, Stored, TaskId, TaskStatus,
-    Template, Timestamp, Wants,
+    Arbiter, ArbiterInput, AttemptId, AttemptReport, CheckAnswer, Decision, Effect, Event, ForEach,
+    GivenAnswer, Input, ItemSource, Ordered, Phase, Plan, Recorded, Resume, ResumeScope, RunId,
+    RunRequest, RunState, RunView, Scheduler, Section, Seq, StopReason, Stored, TaskId, Template,
+    Timestamp, Wants,
 };
 
 use crate::audit::Auditor;
@@ -26,7 +26,7 @@ pub(crate) enum Process {
 }
 
 /// An effect that waits for its event to be on disk.
-struct Pending {
+pub(crate) struct Pending {
     ordered: Ordered,
     /// The slots there were when it was ordered.
     slots: u32,
@@ -37,26 +37,30 @@ pub(crate) struct World {
     pub(crate) scheduler: Scheduler,
     pub(crate) now: Timestamp,
     /// When the scheduler was last told something.
-    told_at: Timestamp,
+    pub(crate) told_at: Timestamp,
     pub(crate) journal: Vec<Recorded>,
     pub(crate) durable: usize,
-    pending: VecDeque<Pending>,
+    pub(crate) pending: VecDeque<Pending>,
     /// By attempt; what is not here was never made.
     pub(crate) processes: BTreeMap<AttemptId, Process>,
+    /// Looks under way, and whether they were told to stop. They end with their engine.
+    pub(crate) looks: BTreeMap<Seq, (TaskId, bool)>,
+    /// Answers given while no engine was there.
+    pub(crate) answers: Vec<GivenAnswer>,
     /// Attempts whose end the engine will be told.
-    watched: BTreeSet<AttemptId>,
+    pub(crate) watched: BTreeSet<AttemptId>,
     pub(crate) arbiter: Arbiter,
     /// What the engine is about to be told.
     pub(crate) inbox: Vec<Input>,
     /// What it was told before.
     pub(crate) told: Vec<Input>,
     pub(crate) auditor: Auditor,
-    view: RunView,
+    pub(crate) view: RunView,
     /// Effects issued in this engine's life that must not be issued again.
-    issued: BTreeSet<String>,
+    pub(crate) issued: BTreeSet<String>,
     pub(crate) finished: bool,
     /// How often the items of a task were asked for.
-    expansions: usize,
+    pub(crate) expansions: usize,
     /// How many events there were when the run was last seen to have ended.
     pub(crate) retried_from: BTreeSet<TaskId>,
 }
@@ -71,6 +75,8 @@ impl World {
             durable: 0,
             pending: VecDeque::new(),
             processes: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            answers: Vec::new(),
             watched: BTreeSet::new(),
             arbiter: Arbiter::default(),
             inbox: Vec::new(),
@@ -137,132 +143,6 @@ impl World {
         self.check();
     }
 
-    /// What holds after every input.
-    fn check(&self) {
-        assert_eq!(self.view.state(), self.scheduler.state(), "the view differs from the machine");
-        let metrics = self.view.metrics();
-        let sum: usize = metrics.counts.iter().map(|(_, count)| count).sum();
-        assert_eq!(sum, metrics.total, "the counters do not add up: {metrics:?}");
-        for (status, count) in metrics.counts {
-            let having = self.view.tasks().filter(|view| view.entry.status == status).count();
-            assert_eq!(count, having, "{status} is miscounted");
-        }
-        let state = self.state();
-        for (node, entry) in state.tasks.iter().enumerate() {
-            let ended = entry.status.is_final().then_some(entry.status);
-            let key = state.item(node).map(|item| &item.key);
-            let audited = self.auditor.status_of(state.owner(node), key);
-            assert_eq!(ended, audited, "node {node}, item {key:?}");
-            let Some(items) = &entry.expansion else { continue };
-            assert_eq!(items.counts.total(), items.nodes.len(), "items are miscounted");
-            for &status in TaskStatus::ALL {
-                let having = items.nodes.iter().filter(|&&i| state.tasks[i].status == status);
-                assert_eq!(having.count(), items.counts.of(status), "{status} items of {node}");
-            }
-        }
-        if self.state().phase == Phase::Running {
-            self.scheduler.check_index().unwrap();
-        }
-    }
-
-    /// A machine made from the state alone has nothing to add to what this one decided.
-    pub(crate) fn check_settled(&self) {
-        if self.state().phase != Phase::Running {
-            return;
-        }
-        let text = serde_json::to_string(self.state()).unwrap();
-        let state: RunState = serde_json::from_str(&text).unwrap();
-        assert_eq!(&state, self.state(), "the snapshot does not come back as it was");
-        let mut other = Scheduler::restore(Arc::clone(&self.plan), state).unwrap();
-        let output = other.handle(self.told_at, Input::TimerFired);
-        assert_eq!(output.events, [], "something was left undecided");
-        let asks = |ordered: &Ordered| matches!(ordered.effect, Effect::Reattach { .. });
-        assert!(output.effects.iter().all(asks), "{:?}", output.effects);
-    }
-
-    /// Once everything is performed, whatever runs and must not has been told to stop.
-    pub(crate) fn check_stopped(&self) {
-        for (attempt, process) in &self.processes {
-            let Process::Runs { stop: None } = process else { continue };
-            let place = self.plan.position(attempt.task.as_str()).unwrap();
-            let (task, entry) = (&self.plan.tasks[place], &self.state().tasks[place]);
-            let asked = self.state().stop.is_some_and(|stop| stop.blocks(task.section));
-            assert!(!entry.stopping && !asked, "{attempt} was never told to stop");
-        }
-    }
-
-    fn check_no_process(&self) {
-        let alive = self.processes.iter().find(|(_, p)| matches!(p, Process::Runs { .. }));
-        assert!(alive.is_none(), "the run ends while {alive:?}");
-    }
-
-    /// Nothing that succeeded starts over, unless it was asked for; the sections after the DAG
-    /// may, if the DAG does.
-    fn check_reset(&self, reset: &[TaskId]) {
-        let place = |id: &TaskId| self.plan.position(id.as_str()).unwrap();
-        let section = |id: &TaskId| self.plan.tasks[place(id)].section;
-        let reopens = |id: &TaskId| {
-            let ended = self.auditor.status(place(id));
-            let optional = self.plan.tasks[place(id)].optional;
-            section(id) <= Section::Main
-                && (self.retried_from.contains(id)
-                    || ended == Some(TaskStatus::Cancelled)
-                    || !optional && matches!(ended, Some(TaskStatus::Failed | TaskStatus::Blocked)))
-        };
-        let reopened = reset.iter().any(reopens);
-        let whole = !self.auditor.main_ended();
-        for id in reset {
-            let succeeded = self.auditor.status(place(id)) == Some(TaskStatus::Succeeded);
-            let asked = self.retried_from.contains(id);
-            let handler = section(id) > Section::Main && (reopened || whole);
-            assert!(!succeeded || asked || handler, "`{id}` succeeded and starts over");
-            let task = &self.plan.tasks[place(id)];
-            let ran = self.last_ran(id, None);
-            let failed = self.auditor.status(place(id)) == Some(TaskStatus::Failed);
-            assert!(!(task.retry.never && ran && failed) || asked, "`{id}` may never start over");
-        }
-    }
-
-    /// No item that succeeded starts over, unless its task was asked for or handles a DAG that
-    /// starts over.
-    fn check_items_reset(&self, items: &ItemsReset, reset: &[TaskId]) {
-        let place = self.plan.position(items.task.as_str()).unwrap();
-        let task = &self.plan.tasks[place];
-        let asked = self.retried_from.contains(&items.task)
-            || task.section > Section::Main && reset.contains(&items.task);
-        for key in &items.keys {
-            let ended = self.auditor.status_of(place, Some(key));
-            let again = ended != Some(TaskStatus::Succeeded);
-            assert!(again || asked, "`{}` {key} succeeded and starts over", items.task);
-            let ran = self.last_ran(&items.task, Some(key));
-            let failed = ended == Some(TaskStatus::Failed);
-            assert!(!(task.retry.never && ran && failed) || asked, "{key} may never start over");
-        }
-    }
-
-    /// Whether a process was made for the last attempt of a task or item.
-    fn last_ran(&self, task: &TaskId, item: Option<&ItemKey>) -> bool {
-        let place = self.plan.position(task.as_str()).unwrap();
-        let number = self.auditor.attempts(place, item);
-        let last = AttemptId { task: task.clone(), item: item.cloned(), number };
-        self.processes.get(&last).is_some_and(|process| match process {
-            Process::Runs { .. } => true,
-            Process::Ended { report } => report.started_at.is_some(),
-        })
-    }
-
-    fn check_issued(&mut self, ordered: &Ordered) {
-        let once = match &ordered.effect {
-            Effect::StartAttempt { attempt, .. } => format!("start {attempt}"),
-            Effect::Ask { attempt, .. } => format!("ask {attempt}"),
-            Effect::Release { attempt } => format!("release {attempt}"),
-            Effect::Expand { task } => format!("expand {task}"),
-            Effect::FinishRun => format!("finish {}", self.journal.len()),
-            Effect::StopAttempt { .. } | Effect::Reattach { .. } => return,
-        };
-        assert!(self.issued.insert(once.clone()), "issued twice: {once}");
-    }
-
     /// Brings the first `events` events to the disk.
     pub(crate) fn sync(&mut self, events: usize) {
         self.durable = self.durable.max(events);
@@ -305,6 +185,15 @@ impl World {
                     }
                 };
                 self.inbox.push(answer);
+            }
+            Effect::Check { task, number, .. } => {
+                assert_eq!(self.looks.insert(number, (task, false)), None);
+            }
+            Effect::StopCheck { number } => {
+                // It may have ended.
+                if let Some((_, stopped)) = self.looks.get_mut(&number) {
+                    *stopped = true;
+                }
             }
             Effect::Ask { attempt, wants } => self.ask(&attempt, wants),
             Effect::Release { attempt } => self.release(&holder(&attempt)),
@@ -353,9 +242,11 @@ impl World {
             self.processes.insert(attempt, Process::Ended { report });
             return;
         }
-        let running = self.running().len();
+        let holds = |attempt: &AttemptId| !self.is_service(attempt);
+        let running = self.running().iter().filter(|other| holds(other)).count();
         let slots = usize::try_from(slots).unwrap();
-        assert!(running < slots, "{attempt} starts beside {running} with {slots} slots");
+        let fits = running < slots || !holds(&attempt);
+        assert!(fits, "{attempt} starts beside {running} with {slots} slots");
         let task = &self.plan.tasks[self.plan.position(attempt.task.as_str()).unwrap()];
         if task.group.is_some() {
             self.check_grant(&attempt);
@@ -370,6 +261,17 @@ impl World {
         let own = own.unwrap_or_else(|| panic!("{attempt} starts without a grant"));
         let beside = held.iter().filter(|grant| grant.wants.group == own.wants.group).count();
         assert!(beside <= usize::try_from(own.wants.max).unwrap(), "the group is overfull");
+    }
+
+    pub(crate) fn is_service(&self, attempt: &AttemptId) -> bool {
+        let place = self.plan.position(attempt.task.as_str()).unwrap();
+        self.plan.tasks[place].background.is_some()
+    }
+
+    /// A look ends; the engine is told.
+    pub(crate) fn end_look(&mut self, number: Seq, answer: CheckAnswer) {
+        let (task, _) = self.looks.remove(&number).expect("it is under way");
+        self.inbox.push(Input::Checked { task, number, answer });
     }
 
     pub(crate) fn running(&self) -> Vec<AttemptId> {
@@ -436,6 +338,7 @@ impl World {
         self.told.clear();
         self.watched.clear();
         self.issued.clear();
+        self.looks.clear();
         self.finished = false;
         let events = self.journal.iter().cloned();
         let scheduler = Scheduler::recover(Arc::clone(&self.plan), events).unwrap();
@@ -463,7 +366,14 @@ impl World {
         self.issued.clear();
         self.finished = false;
         let request = RunRequest::default();
-        self.feed(Input::Resume(Box::new(Resume { scope, request, slots, segue: "0".into() })));
+        let answers = std::mem::take(&mut self.answers);
+        self.feed(Input::Resume(Box::new(Resume {
+            scope,
+            request,
+            slots,
+            segue: "0".into(),
+            answers,
+        })));
     }
 
     fn note_from(&mut self, task: &TaskId) {

@@ -12,6 +12,7 @@ mod journal;
 mod list;
 mod round_trip;
 mod samples;
+mod samples_waits;
 mod statistics;
 mod store;
 mod support;

@@ -12,6 +12,7 @@ use segue_core::{
 };
 use serde_json::json;
 
+use crate::samples_waits;
 use crate::support::{at, run_id, task};
 
 /// The name of an event's kind. A new kind does not compile until it has one, and the
@@ -38,13 +39,20 @@ pub(crate) const fn kind(event: &Event) -> &'static str {
         Event::TaskCancelled { .. } => "task_cancelled",
         Event::ItemsAsked { .. } => "items_asked",
         Event::ItemsExpanded { .. } => "items_expanded",
+        Event::CheckStarted(_) => "check_started",
+        Event::CheckEnded(_) => "check_ended",
+        Event::ApprovalAsked(_) => "approval_asked",
+        Event::ApprovalAnswered(_) => "approval_answered",
+        Event::ApprovalWithdrawn { .. } => "approval_withdrawn",
+        Event::ServiceReady { .. } => "service_ready",
+        Event::ServiceReleased(_) => "service_released",
         Event::StopRequested { .. } => "stop_requested",
         Event::RunEnded { .. } => "run_ended",
     }
 }
 
 /// How many kinds [`kind`] names.
-pub(crate) const KINDS: usize = 22;
+pub(crate) const KINDS: usize = 29;
 
 fn attempt(number: u32) -> AttemptId {
     AttemptId { task: task("stage/a"), item: None, number }
@@ -204,6 +212,7 @@ pub(crate) fn events() -> Vec<Recorded> {
     events.push(Event::TaskCancelled { task: task("e"), item: None });
     events.extend(ends());
     events.extend(of_items());
+    events.extend(samples_waits::events());
     (1..).zip(events).map(|(seq, event)| Recorded { seq, at: at(seq as i64), event }).collect()
 }
 
@@ -320,7 +329,10 @@ pub(crate) fn plan() -> Plan {
             tokens: Some(5),
         },
         fail_fast: true,
-        tasks: vec![full_task(), shell, other, last],
+        tasks: [full_task(), shell, other, last]
+            .into_iter()
+            .chain(samples_waits::tasks())
+            .collect(),
         outputs: vec![("episode".to_owned(), expression("tasks.full.result.id"))],
         display: Some(text("Episode {{ outputs.episode }}")),
         mode: Some(PlanMode {
@@ -374,6 +386,8 @@ fn full_task() -> Task {
             on_item_failure: OnItemFailure::Stop,
         }),
         group: Some(ConcurrencyGroup { key: expression("'k'"), max: 1, on_busy: OnBusy::Queue }),
+        precheck: None,
+        background: None,
         action: Action::Run { script: text("make"), shell },
         cwd: Some(text("podcast")),
         env: vec![("A".to_owned(), Some(text("1"))), ("B".to_owned(), None)],

@@ -49,6 +49,8 @@ pub(crate) enum Place {
     Limit,
     /// The text of a task: commands, arguments, paths, prompts.
     Text,
+    /// What a check looks at: as in the text of a task, but no item.
+    Check,
     /// A task's environment or standard input: secrets too.
     Secret,
     /// What the scheduler decides by.

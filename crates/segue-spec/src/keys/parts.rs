@@ -232,12 +232,12 @@ pub(super) const CLASSIFY_KIND: Kind = Kind::List(&Kind::Object(&CLASSIFY));
 const PRECHECK: Object = Object {
     what: "a precheck",
     keys: &[&[
-        key("http", TEXT, "An address that must answer."),
-        key("run", Kind::Shell(Place::Text), "A command that must end with 0."),
-        key("file", Kind::Path(Place::Text), "A file that must be there."),
-        key("wait", DURATION, "How long to wait for it."),
-        key("every", DURATION, "How often to look."),
-        key("hint", Kind::Text, "What a person can do about it."),
+        key("http", Kind::Template(Place::Check), "An address that must answer a GET with 2xx."),
+        key("run", Kind::Shell(Place::Check), "A script that must end with 0."),
+        key("file", Kind::Path(Place::Check), "A file that must be there."),
+        key("wait", DURATION, "How long to look for it; 60s unless given."),
+        key("every", DURATION, "The time between two looks; 2s unless given, 100ms at least."),
+        key("hint", Kind::Text, "What a person can do about it; failures end with it."),
     ]],
     one_of: &["http", "run", "file"],
 };
@@ -268,9 +268,9 @@ pub(super) const FOR_EACH_KIND: Kind = Kind::Object(&FOR_EACH);
 const APPROVE: Object = Object {
     what: "an approval",
     keys: &[&[
-        key("message", TEXT, "What the person is asked.").required(),
-        key("timeout", DURATION, "How long to wait."),
-        key("default", Kind::Word(&["approve", "reject"]), "The answer after that."),
+        key("message", Kind::Template(Place::Control), "What the person is asked.").required(),
+        key("timeout", DURATION, "How long to wait; as long as the run may take unless given."),
+        key("default", Kind::Word(&["approve", "reject"]), "The answer after `timeout`."),
     ]],
     one_of: &[],
 };

@@ -8,13 +8,13 @@ const DOES: &[Key] = &[
     key("argv", Kind::Several(&TEXT), "A program and its arguments, without a shell."),
     key("agent", Kind::Name, "An agent that gets `prompt`.").later(),
     key("workflow", Kind::File(FileUse::Other), "Another workflow file.").later(),
-    key("approve", APPROVE_KIND, "Waits for a person.").later(),
+    key("approve", APPROVE_KIND, "Succeeds if a person approves."),
     key("shell", Kind::Several(&Kind::Text), "The shell of `run`, before the script."),
     key("prompt", TEXT, "What the agent is asked.").later(),
     key("prompt_file", Kind::File(FileUse::Prompt), "A file with the prompt.").later(),
     key("with", Kind::Map(&Kind::Any, MapKey::Name), "Parameters of `workflow`.").later(),
-    key("background", Kind::Bool, "Runs until its last dependent ends.").later(),
-    key("ready", PRECHECK_KIND, "When a background task counts as started.").later(),
+    key("background", Kind::Bool, "Runs beside its dependents until the last has ended."),
+    key("ready", PRECHECK_KIND, "What says that its service is ready."),
     key("help", Kind::Text, "What the task is for."),
 ];
 
@@ -31,7 +31,7 @@ const WHEN: &[Key] = &[
     key("for_each", FOR_EACH_KIND, "Makes it one task per item."),
     key("optional", Kind::Bool, "Its failure warns and counts as met."),
     key("resources", Kind::Map(&Kind::Any, MapKey::Name), "What it takes of the machine.").later(),
-    key("precheck", PRECHECK_KIND, "What must be there before it starts.").later(),
+    key("precheck", PRECHECK_KIND, "What must be there before its first attempt."),
     key("concurrency_group", GROUP_KIND, "At most `max` with the same key at once."),
     key("skip_if", Kind::Expression(Place::Control), "Skip if true."),
 ];

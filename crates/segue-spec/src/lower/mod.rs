@@ -6,6 +6,7 @@
 mod modes;
 mod select;
 mod task;
+mod waits;
 
 use task::one_or_many;
 

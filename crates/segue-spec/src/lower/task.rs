@@ -25,6 +25,7 @@ impl<'a> Lowering<'a> {
             self.fill_order(&mut task, node);
             self.fill_action(&mut task, node);
             self.fill_evidence(&mut task, node);
+            self.fill_waits(&mut task, node);
             task.result_wanted = facts.wanted || wants_result(&task);
             tasks.push(task);
         }

@@ -6,6 +6,7 @@
 
 mod files;
 mod task;
+mod waits;
 
 use std::collections::BTreeMap;
 

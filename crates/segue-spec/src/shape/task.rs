@@ -34,6 +34,7 @@ impl Shape<'_, '_> {
             self.gate(gate);
         }
         self.retry(node);
+        self.waits(node, key);
     }
 
     fn gate(&mut self, gate: &Node) {

@@ -344,8 +344,18 @@ fn acting() -> Vec<Command> {
             .arg(Arg::new("TASK").help("Only this task"))
             .arg(flag("now", "Without grace")),
         super::exec::grammar(),
+        answer("approve", "Let a task go on that waits for a person's answer"),
+        answer("reject", "Fail a task that waits for a person's answer"),
         Command::new(ENGINE_VERB).hide(true).arg(run_arg()),
     ]
+}
+
+fn answer(verb: &'static str, about: &'static str) -> Command {
+    Command::new(verb)
+        .about(about)
+        .arg(run_arg())
+        .arg(Arg::new("TASK").required(true).help("The task that asks"))
+        .arg(value("note", "TEXT", "What to say to it; dependents see it as an output"))
 }
 
 fn output_arg() -> Arg {

@@ -221,6 +221,7 @@ pub(crate) fn context(
         base_dir,
         environment: inherited_environment(std::env::vars_os(), &plan.secrets),
         secrets,
+        get: crate::GET,
     }))
 }
 

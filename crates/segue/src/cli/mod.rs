@@ -1,5 +1,6 @@
 //! The command line: arguments in, engine calls out, exit codes back. It decides nothing.
 
+mod answer;
 mod args;
 mod error;
 mod exec;
@@ -89,6 +90,8 @@ fn dispatch(matches: &ArgMatches) -> CommandResult {
         "resume" => take_up::resume(matches),
         "retry" => take_up::retry(matches),
         "cancel" => stop::cancel(matches),
+        "approve" => answer::answer(matches, segue_core::Answer::Approve),
+        "reject" => answer::answer(matches, segue_core::Answer::Reject),
         "schema" => house::schema(),
         "init" => house::init(matches),
         "gc" => gc::gc(matches),

@@ -152,7 +152,7 @@ pub(crate) fn resume_input(
     plan: &Plan,
 ) -> CommandResult<Resume> {
     let slots = execute::slots(&request, plan, &hardware::detect())?;
-    Ok(Resume { scope, request, slots, segue: execute::VERSION.to_owned() })
+    Ok(Resume { scope, request, slots, segue: execute::VERSION.to_owned(), answers: Vec::new() })
 }
 
 /// The workflow to go on with instead of what the run has kept: its file, if that has changed

@@ -366,6 +366,7 @@ impl Engine {
             allowed: vec![PathBuf::from("/")],
             environment: inherited_environment(std::env::vars_os(), &[]),
             secrets: BTreeMap::new(),
+            get: crate::GET,
         });
         let mut watcher = Watcher::new(&plan, words);
         let mut session = segue_engine::Session::create(&store, run, Arc::new(plan), started)?;

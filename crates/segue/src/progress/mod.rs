@@ -19,6 +19,7 @@ mod plain;
 mod screen;
 mod tailer;
 mod teller;
+pub(crate) mod waits;
 
 pub(crate) use follower::OutputFollower;
 pub(crate) use json_events::JsonEvents;

@@ -126,6 +126,14 @@ impl Screen {
         if let Some((on, until)) = &task.entry.waiting {
             let what = match on {
                 WaitingOn::Retry => "for its retry".to_owned(),
+                WaitingOn::Precheck => {
+                    format!("for {}", super::waits::last_seen(task).unwrap_or_default())
+                }
+                WaitingOn::Approval => {
+                    let run = self.view.state().run.as_ref();
+                    let asks = super::waits::question(task, run).unwrap_or_default();
+                    format!("for an answer: {asks}")
+                }
                 WaitingOn::Lock { key } => format!("for group {}", super::plain_text(key)),
             };
             let left = until.map_or_else(String::new, |at| format!(", {} left", at.since(now)));

@@ -10,6 +10,7 @@ use segue_core::{
 };
 
 use super::plain_text;
+use super::waits::told;
 use crate::report::{counts, duration};
 
 /// Names are padded to the longest of the plan, but no further than this.
@@ -43,6 +44,8 @@ struct Memory {
     failure: String,
     /// How many items it has, for a task that has items; they were dispatched with it.
     items: Option<usize>,
+    /// What a check of it last saw, once one is under way.
+    seen: Option<String>,
 }
 
 /// Puts events into words, in order.
@@ -74,7 +77,7 @@ impl Teller {
         let (tone, subject, text) = match told_of_run(&recorded.event, &self.sections, view) {
             Some((status, text)) => (Tone::Run(status), "run".to_owned(), text),
             None => {
-                let (status, text) = self.told_of_task(recorded)?;
+                let (status, text) = self.told_of_task(recorded, view)?;
                 let task = recorded.event.task()?;
                 (Tone::Task(status), label(task, recorded.event.item()), text)
             }
@@ -83,7 +86,11 @@ impl Teller {
         Some(Line { at: recorded.at, tone, subject, text })
     }
 
-    fn told_of_task(&mut self, recorded: &Recorded) -> Option<(TaskStatus, String)> {
+    fn told_of_task(
+        &mut self,
+        recorded: &Recorded,
+        view: &RunView,
+    ) -> Option<(TaskStatus, String)> {
         let at = recorded.at;
         Some(match &recorded.event {
             Event::GrantAsked { wants, .. } => {
@@ -121,6 +128,8 @@ impl Teller {
                         let took = at.since(memory.dispatched_at);
                         format!("succeeded in {took} ({})", counted(count, "item"))
                     }
+                    // A person's answer was told, and is all there is.
+                    None if memory.number == 0 => "succeeded".to_owned(),
                     None => format!("succeeded in {}{}", memory.took, attempt_words(memory.number)),
                 };
                 (TaskStatus::Succeeded, text)
@@ -139,7 +148,10 @@ impl Teller {
             Event::StopRequested { task: Some(_), .. } => {
                 (TaskStatus::Cancelled, "is being cancelled".to_owned())
             }
-            _ => return None,
+            event => {
+                let seen = &mut self.memory_of(event.task()?, None).seen;
+                return told(event, at, view.plan(), view.state().run.as_ref(), seen);
+            }
         })
     }
 
@@ -270,6 +282,8 @@ fn stop_words(reason: StopReason, at_once: bool) -> String {
         }
         StopReason::RunTimeout => ("stopping", "the run's time is up"),
         StopReason::DiskFull => ("stopping", "the journal cannot be written"),
+        // A run is not stopped for these.
+        StopReason::Released | StopReason::NotReady | StopReason::ServiceEnded => ("stopping", ""),
     };
     let how = if at_once { "at once" } else { "gracefully" };
     let more = match (reason, at_once) {

@@ -100,6 +100,8 @@ pub(super) fn status_words(task: &TaskView<'_>) -> String {
         TaskStatus::Blocked => entry.blocked_by.as_ref().map(|by| format!(" by `{by}`")),
         TaskStatus::Waiting => entry.waiting.as_ref().map(|(on, _)| match on {
             WaitingOn::Retry => " for its retry".to_owned(),
+            WaitingOn::Precheck => " for its precheck".to_owned(),
+            WaitingOn::Approval => " for an answer".to_owned(),
             WaitingOn::Lock { key } => format!(" for group `{key}`"),
         }),
         _ => None,

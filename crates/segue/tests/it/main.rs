@@ -11,3 +11,4 @@ mod library;
 mod page;
 mod patterns;
 mod podcast;
+mod waits;

@@ -1,8 +1,8 @@
 //! What a task's first attempt would be given, as far as it is known before the run.
 
 use segue_core::{
-    Action, GateCheck, ItemSource, Mode, OnBusy, OnItemFailure, Plan, Stdin, Task, Template,
-    render_known, shell_quote,
+    Action, GateCheck, ItemSource, Mode, OnBusy, OnItemFailure, Plan, Precheck, Probe, Stdin, Task,
+    Template, render_known, shell_quote,
 };
 use serde_json::{Value, json};
 
@@ -35,6 +35,7 @@ impl<'p> Filled<'p> {
                 let (script, _) = render_known(&script.0, Mode::Shell, &self.scope);
                 script.trim_end().to_owned()
             }
+            Action::Approve { message, .. } => format!("asks: {}", self.text(message)),
             Action::Argv { argv } => {
                 let words = argv.iter().map(|word| {
                     let (text, known) = render_known(&word.0, Mode::Text, &self.scope);
@@ -128,6 +129,36 @@ impl<'p> Filled<'p> {
             words.push_str(", until one fails");
         }
         Some(words)
+    }
+
+    /// What it waits for besides its needs, and what waits for it, in words.
+    pub(super) fn waits(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(check) = &self.task.precheck {
+            words.push(self.check("precheck", check));
+        }
+        if let Some(service) = &self.task.background {
+            words.push("a service, beside the slots until what needs it has ended".to_owned());
+            words.extend(service.ready.as_ref().map(|check| self.check("ready", check)));
+        }
+        if let Action::Approve { timeout, default, .. } = &self.task.action {
+            let after = match default {
+                None => "fails".to_owned(),
+                Some(answer) => format!("counts as {}", answer.word()),
+            };
+            words.extend(timeout.map(|timeout| format!("after {timeout} {after}")));
+        }
+        words
+    }
+
+    fn check(&self, key: &str, check: &Precheck) -> String {
+        let mode = match check.probe {
+            Probe::Run { .. } => Mode::Shell,
+            Probe::Http { .. } | Probe::File { .. } => Mode::Text,
+        };
+        let (what, _) = render_known(&check.probe.template().0, mode, &self.scope);
+        let (word, what) = (check.probe.word(), what.trim());
+        format!("{key} `{word}: {what}` within {}, every {}", check.wait, check.every)
     }
 
     /// Its concurrency group in words.

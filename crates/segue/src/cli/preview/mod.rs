@@ -130,7 +130,11 @@ fn critical_path(
     let measured: Box<dyn Fn(TaskIndex) -> Millis>;
     let measure;
     if forecast.run.is_some() && forecast.unknown.is_empty() {
-        let middle = |index: TaskIndex| forecast.tasks[index].map(|quantiles| quantiles.p50);
+        // Nobody waits for the end of a service.
+        let waited = |index: &TaskIndex| plan.tasks[*index].background.is_none();
+        let middle = move |index: TaskIndex| {
+            forecast.tasks[index].filter(|_| waited(&index)).map(|quantiles| quantiles.p50)
+        };
         measured = Box::new(move |index| middle(index).unwrap_or_default());
         measure = Measure::Forecast;
     } else if worst.unbounded.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use segue_core::{Millis, Section, Stdin, Task, TaskIndex};
+use segue_core::{Action, Millis, Section, Stdin, Task, TaskIndex};
 
 use super::Preview;
 use super::fill::Filled;
@@ -201,8 +201,10 @@ fn surroundings(task: &Task, filled: &Filled<'_>, common: &[Variable<'_>]) -> Ve
 /// What a task may take and how it counts.
 fn rules(task: &Task, filled: &Filled<'_>) -> Vec<String> {
     let mut notes = Vec::new();
+    notes.extend(filled.waits());
     match task.limits.timeout {
         Some(timeout) => notes.push(format!("timeout {timeout}")),
+        None if task.background.is_some() || matches!(task.action, Action::Approve { .. }) => {}
         None => notes.push("no timeout".to_owned()),
     }
     if let Some(stall) = task.limits.stall {

@@ -92,6 +92,7 @@ fn task(preview: &Preview, index: TaskIndex) -> Value {
         "env_files": filled.env_files(),
         "secrets": task.secrets,
         "for_each": task.for_each,
+        "waits": filled.waits(),
         "concurrency_group": filled.group(),
         "timeout_seconds": task.limits.timeout.map(seconds),
         "stall_seconds": task.limits.stall.map(seconds),

@@ -58,6 +58,7 @@ fn scarce_memory_takes_slots_while_a_task_runs() {
         allowed: vec![folder.path().to_owned()],
         environment: std::env::vars_os().collect(),
         secrets: BTreeMap::new(),
+        get: segue_attempt::no_network,
     });
     let started = Event::RunStarted {
         run: run.clone(),
