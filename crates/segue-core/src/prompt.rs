@@ -58,3 +58,19 @@ impl PromptContext {
     /// The largest context: with its prompt it has to fit into what a start may carry.
     pub const BYTES_MAX: u64 = 32 << 20;
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Stdin;
+
+    #[test]
+    fn a_kept_prompt_of_the_first_version_is_read() {
+        let golden = concat!(
+            r#"{"kind":"prompt","prompt":{"text":"do","argument":{"at":1,"flags":["-p"]},"#,
+            r#""context":{"header":"h","footer":"f","until":2,"group":1,"joint":"j","#,
+            r#""successful_only":true,"bytes_max":9}}}"#
+        );
+        let stdin: Stdin = serde_json::from_str(golden).unwrap();
+        assert_eq!(serde_json::to_string(&stdin).unwrap(), golden);
+    }
+}

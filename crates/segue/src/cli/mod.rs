@@ -19,6 +19,7 @@ mod show;
 mod stats;
 
 mod stop;
+mod strategies;
 mod take_up;
 
 use std::process::ExitCode;

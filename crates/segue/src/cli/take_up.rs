@@ -14,7 +14,7 @@ use super::error::{CommandError, CommandResult, exit};
 use super::faces::{self, Show};
 use super::load::{self, Loaded};
 use super::run::{carry_out, conclude, show_of, text};
-use super::{args, execute, hardware, print_error, store};
+use super::{args, execute, hardware, print_error, store, strategies};
 
 /// `segue resume RUN`.
 pub(crate) fn resume(matches: &ArgMatches) -> CommandResult {
@@ -72,6 +72,9 @@ fn take(store: &Store, run: &RunId) -> CommandResult<Option<Taken>> {
 
 /// Begins a run that has no more than its folder.
 fn begin(store: &Store, run: RunId, matches: &ArgMatches) -> CommandResult {
+    if let Some(kept) = strategies::kept(store, &run)? {
+        return strategies::begin(store, run, kept, matches);
+    }
     let loaded = load::load_kept(&store.run_dir(&run))?;
     carry_out(store, execute::created(store, run)?, &loaded, &show_of(matches), false)
 }
@@ -112,6 +115,9 @@ fn take_up(
     skip: Vec<String>,
     matches: &ArgMatches,
 ) -> CommandResult {
+    if let Some(kept) = strategies::kept(store, &run)? {
+        return strategies::take_up(store, &run, &kept, taken, scope, matches);
+    }
     let dir = store.run_dir(&run);
     let kept = load::load_kept(&dir)?;
     let changed = changed(&kept, matches.get_flag("accept-changes"))?;
@@ -192,7 +198,6 @@ pub(crate) fn take_up_to_end(store: &Store, run: &RunId, stop: Input) -> Command
     let Some(taken) = take(store, run)? else {
         return Err(CommandError::not_found(format!("run {run} has not begun")));
     };
-    let loaded = load::load_kept(&store.run_dir(run))?;
     let seen = taken.view();
     let request = seen.state().request.clone();
     let plan = Arc::clone(seen.plan());
@@ -203,7 +208,13 @@ pub(crate) fn take_up_to_end(store: &Store, run: &RunId, stop: Input) -> Command
         .filter(|view| view.task.section == Section::Finally && !view.entry.status.is_final());
     let needed: Vec<String> = last.flat_map(|view| view.task.secrets.clone()).collect();
     let secrets = execute::secrets_at_hand(&plan, &needed)?;
-    let context = execute::context(store, run, &loaded, &plan, secrets)?;
+    let context = match strategies::kept(store, run)? {
+        Some(kept) => strategies::context(store, run, &kept)?,
+        None => {
+            let loaded = load::load_kept(&store.run_dir(run))?;
+            execute::context(store, run, &loaded, &plan, secrets)?
+        }
+    };
     let mut session = taken.resume(plan, resume)?;
     session.then(stop);
     let ended = execute::drive(session, context, &mut ())?;

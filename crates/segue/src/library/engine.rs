@@ -6,14 +6,12 @@
 //! processes do not outlive this one by more than [`ORPHAN_FOR`], so that a killed caller leaves
 //! nothing running. A store that was named is like any other: what runs goes on.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use segue_attempt::{RunContext, inherited_environment};
 use segue_core::{AttemptLimits, Event, Input, Plan, RunId, RunRequest, StopReason, Timestamp};
 use segue_engine::{Launch, wall_now};
 use segue_journal::{Store, StoreError};
@@ -21,6 +19,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::collect::{Collector, Watcher, Word};
 use super::error::StrategyError;
+use super::kept::{self, Kept};
+use super::private::PrivateFolder;
 use super::process::{AgentProcess, Surroundings};
 use super::record::{self, Records};
 use super::result::ProcessResult;
@@ -65,7 +65,7 @@ pub(super) enum Home {
     /// One of its own, gone when it ends.
     Private,
     /// A private one, gone when nobody has it any more.
-    Shared(Arc<tempfile::TempDir>),
+    Shared(Arc<PrivateFolder>),
     /// One that is kept.
     Kept(PathBuf),
 }
@@ -74,7 +74,7 @@ impl Home {
     /// The same, with the folder of a private one made.
     fn made(&self) -> Result<Self, StrategyError> {
         Ok(match self {
-            Self::Private => Self::Shared(Arc::new(private_folder()?)),
+            Self::Private => Self::Shared(Arc::new(PrivateFolder::make()?)),
             home => home.clone(),
         })
     }
@@ -151,7 +151,9 @@ impl Running {
         let ids = record::reserve(processes, place.first_number)?;
         let frame = frame(place, slots, home.private().is_some(), around.clone());
         let plan = strategy::lower(strategy, processes, &ids, &frame);
-        let (run, started) = create(&store, &plan, hardware)?;
+        let is_private = home.private().is_some();
+        let kept_in = (!is_private).then_some(place.working_dir.as_path());
+        let (run, started) = create(&store, &plan, hardware, kept_in)?;
         let prefixed = slots > 1;
         let collector = Collector {
             ids: ids.clone(),
@@ -284,15 +286,6 @@ fn frame(place: &Place, slots: u32, is_private: bool, around: Surroundings) -> F
     }
 }
 
-pub(super) fn private_folder() -> Result<tempfile::TempDir, StrategyError> {
-    let made = tempfile::Builder::new().prefix("segue-").tempdir();
-    made.map_err(|source| StrategyError::Folder {
-        what: "failed to make a folder in",
-        path: std::env::temp_dir(),
-        source,
-    })
-}
-
 fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -309,11 +302,13 @@ pub(super) fn joined<T>(thread: JoinHandle<T>) -> Result<T, StrategyError> {
     })
 }
 
-/// Makes the run's folder and its first event.
+/// Makes the run's folder and its first event, with what it takes to go on with it if it is kept:
+/// the folder that relative ones start from.
 fn create(
     store: &Store,
     plan: &Plan,
     hardware: segue_core::Hardware,
+    kept_in: Option<&Path>,
 ) -> Result<(RunId, Event), StrategyError> {
     let mut tries = 0;
     loop {
@@ -327,7 +322,8 @@ fn create(
             segue: env!("CARGO_PKG_VERSION").to_owned(),
             hardware: hardware.clone(),
         };
-        match store.create_run(&run, &[], plan) {
+        let inputs = kept_in.map_or_else(Vec::new, |folder| Kept::new(folder, &started).inputs());
+        match store.create_run(&run, &inputs, plan) {
             Err(StoreError::RunExists { .. }) if tries < ID_TRIES => tries += 1,
             Err(error) => return Err(error.into()),
             Ok(_) => return Ok((run, started)),
@@ -353,21 +349,9 @@ impl Engine {
     ) -> Result<(), StrategyError> {
         let Self { store, run, plan, started, launch } = self;
         let run_dir = store.run_dir(&run);
-        let folder = |source| StrategyError::Folder {
-            what: "failed to find",
-            path: run_dir.clone(),
-            source,
-        };
-        let context = Arc::new(RunContext {
-            run: run.clone(),
-            run_dir: run_dir.canonicalize().map_err(folder)?,
-            base_dir: base_dir.to_owned(),
-            // Whoever calls a library names folders himself.
-            allowed: vec![PathBuf::from("/")],
-            environment: inherited_environment(std::env::vars_os(), &[]),
-            secrets: BTreeMap::new(),
-            get: crate::GET,
-        });
+        let context = kept::context(&run, &run_dir, base_dir).map_err(|source| {
+            StrategyError::Folder { what: "failed to find", path: run_dir.clone(), source }
+        })?;
         let mut watcher = Watcher::new(&plan, words);
         let mut session = segue_engine::Session::create(&store, run, Arc::new(plan), started)?;
         session.launch = launch;

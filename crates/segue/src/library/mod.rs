@@ -25,8 +25,10 @@ mod collect;
 pub mod compat;
 mod engine;
 mod error;
+mod kept;
 pub mod patterns;
 mod pool;
+mod private;
 mod process;
 mod record;
 mod result;
@@ -45,6 +47,7 @@ pub use strategy::{ContextOf, Handover, PARALLEL_MAX, PROCESSES_MAX, Strategy};
 
 pub(crate) use engine::rehearse;
 use engine::{Home, Place};
+pub(crate) use kept::{Kept, context as kept_context};
 
 /// Starts a strategy without a session and returns at once.
 ///
@@ -65,6 +68,16 @@ use engine::{Home, Place};
 /// [`StrategyError`], before anything was started.
 pub fn start(strategy: &Strategy, processes: &[AgentProcess]) -> Result<Running, StrategyError> {
     Running::start(strategy, processes, &alone(strategy)?)
+}
+
+/// As [`start`], in a store that keeps the run.
+pub(crate) fn start_kept(
+    strategy: &Strategy,
+    processes: &[AgentProcess],
+    store: &std::path::Path,
+) -> Result<Running, StrategyError> {
+    let home = Home::Kept(store.to_owned());
+    Running::start(strategy, processes, &Place { home, ..alone(strategy)? })
 }
 
 /// The place of a strategy without a session.

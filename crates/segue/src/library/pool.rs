@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::engine::{Home, Place, RUN_TIMEOUT, Running, private_folder};
+use super::engine::{Home, Place, RUN_TIMEOUT, Running};
 use super::error::StrategyError;
+use super::private::PrivateFolder;
 use super::process::AgentProcess;
 use super::session::{Session, absolute};
 use super::strategy::{PARALLEL_MAX, Strategy};
@@ -36,7 +37,7 @@ pub const POOL_PROCESSES_MAX: usize = 256;
 pub struct Pool {
     size: u32,
     /// Where the store is; gone with the pool and its last process.
-    folder: Arc<tempfile::TempDir>,
+    folder: Arc<PrivateFolder>,
     working_dir: PathBuf,
     submitted: AtomicUsize,
 }
@@ -56,7 +57,7 @@ impl Pool {
         }
         Ok(Self {
             size: u32::try_from(size).expect("it is at most PARALLEL_MAX"),
-            folder: Arc::new(private_folder()?),
+            folder: Arc::new(PrivateFolder::make()?),
             working_dir: absolute(None)?,
             submitted: AtomicUsize::new(0),
         })

@@ -189,6 +189,33 @@ fn logs_are_kept_where_they_are_wanted() {
     assert!(log.contains("[STDOUT] [process_001] hello"), "{log}");
 }
 
+/// `kill -9` of a kept run: what ran goes on and is adopted, the rest follows.
+#[test]
+fn a_kept_run_is_gone_on_with() {
+    let lab = Lab::new();
+    let made = lab.command("mkfifo").arg("go").status().expect("mkfifo");
+    assert!(made.success());
+    let first = "echo begun; cat go; echo first >> ran";
+    let mut words = vec!["exec", "--keep", "--sequential", "--pass-output", "--", "sh", "-c"];
+    words.extend([first, ":::", "sh", "-c", "cat > seen; echo second >> ran"]);
+    let mut live = lab.live(&words);
+    live.line(|line| line == "begun");
+    live.kill();
+    let resumed = lab.live(&["resume", "latest", "--json=events"]);
+    let mut resumed = resumed;
+    resumed.event(|event| event["type"] == "run_resumed");
+    lab.write("go", "\n");
+    let done = resumed.wait();
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(lab.read("ran"), "first\nsecond\n");
+    assert!(lab.read("seen").contains("--- Previous output ---\nbegun\n"), "{}", lab.read("seen"));
+    lab.expect(0, &["report", "latest"]);
+    let done = exec(&lab, "--keep", 1, "exit 1");
+    assert!(done.stderr.contains("kept: `segue show parallel-"), "{done:?}");
+    lab.expect(2, &["resume", "latest", "--skip", "process_001"]);
+    lab.expect(1, &["resume", "latest", "--timeout", "1h"]);
+}
+
 #[test]
 fn heavy_a_thousand_run_at_once() {
     let lab = Lab::new();

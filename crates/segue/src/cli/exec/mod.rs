@@ -12,10 +12,10 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::{CommandError, CommandResult, exit};
-use super::{print_error, print_line};
+use super::{print_error, print_line, store};
 use crate::library::{
     AgentProcess, ContextOf, Handover, ProcessResult, Session, SessionOptions, Stopper, Strategy,
-    StrategyError, rehearse, start,
+    StrategyError, rehearse, start, start_kept,
 };
 use crate::progress::plain_text;
 
@@ -77,6 +77,7 @@ pub(super) fn grammar() -> Command {
             text("log-dir", "DIR", "Keep a session's logs there")
                 .value_parser(value_parser!(PathBuf)),
         )
+        .arg(flag("keep", "Keep the run in the store, for `show`, `logs`, `resume`"))
         .arg(flag("dry-run", "Show what would run; start nothing"))
         .arg(flag("json", "Results as JSON Lines on stdout, as each process ends"))
         .arg(
@@ -97,17 +98,20 @@ pub(super) fn exec(matches: &ArgMatches) -> CommandResult {
     }
     let caught = Arc::new(AtomicU8::new(0));
     let signals = Signals::new()?;
+    let kept = matches.get_flag("keep").then(|| store(true)).transpose()?;
     let session = match matches.get_one::<PathBuf>("log-dir") {
         None => None,
         Some(folder) => {
             let base_log_dir = Some(std::path::absolute(folder)?);
-            let options = SessionOptions { base_log_dir, ..SessionOptions::default() };
+            let store = kept.as_ref().map(|store| store.root().to_owned());
+            let options = SessionOptions { base_log_dir, store, ..SessionOptions::default() };
             Some(Session::new(strategy.word(), &options).map_err(refused)?)
         }
     };
-    let running = match &session {
-        Some(session) => session.start(&strategy, &processes),
-        None => start(&strategy, &processes),
+    let running = match (&session, &kept) {
+        (Some(session), _) => session.start(&strategy, &processes),
+        (None, Some(store)) => start_kept(&strategy, &processes, store.root()),
+        (None, None) => start(&strategy, &processes),
     };
     let mut running = running.map_err(refused)?;
     signals.stop_by(running.stopper(), Arc::clone(&caught))?;
@@ -118,9 +122,13 @@ pub(super) fn exec(matches: &ArgMatches) -> CommandResult {
         }
         ended.push(Ended::of(&result));
     }
+    let run = kept.and_then(|_| running.run().cloned());
     running.wait().map_err(refused)?;
     if !as_json {
         print_error(&farewell(&ended, processes.len(), session.as_ref()));
+        if let Some(run) = run {
+            print_error(&format!("  kept: `segue show {run}`\n"));
+        }
     }
     Ok(exit_code(&strategy, &ended, caught.load(Ordering::Relaxed)))
 }
