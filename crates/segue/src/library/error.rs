@@ -35,6 +35,14 @@ pub enum StrategyError {
         /// `timeout` or `idle`.
         what: &'static str,
     },
+    /// A limit that is not above zero.
+    #[error("process {index}: {what} is not above zero; leave it out for no limit")]
+    NoLimit {
+        /// The process's place.
+        index: usize,
+        /// `memory_limit` or `cpu_limit`.
+        what: &'static str,
+    },
     /// A name that could leave the folder of logs, or is too long.
     #[error("process {index}: {source}")]
     InvalidId {

@@ -81,8 +81,9 @@ mod tests {
         let path = folder.path().join("inputs").join(NAME);
         std::fs::create_dir(path.parent().expect("a folder")).expect("room");
         let golden = concat!(
-            r#"{"version":1,"base_dir":"/work","started":{"type":"run_started","run":"parallel-1","#,
-            r#""workflow":"parallel","digest":"","request":{},"slots":2,"segue":"0.1.0"}}"#
+            r#"{"version":1,"base_dir":"/work","started":{"type":"run_started","#,
+            r#""run":"parallel-1","workflow":"parallel","digest":"","request":{},"slots":2,"#,
+            r#""segue":"0.1.0"}}"#
         );
         std::fs::write(&path, golden).expect("room");
         let kept = Kept::read(folder.path()).expect("readable").expect("kept");

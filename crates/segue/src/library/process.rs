@@ -75,6 +75,8 @@ pub struct AgentProcess {
     pub(super) idle: Idle,
     pub(super) kill_grace: Option<Duration>,
     pub(super) output_limit: Option<u64>,
+    pub(super) memory_limit: Option<u64>,
+    pub(super) cpu_limit: Option<f64>,
     pub(super) attempts: u32,
     pub(super) stream_output: bool,
     pub(super) log_dir: Option<PathBuf>,
@@ -160,6 +162,8 @@ impl AgentProcess {
             idle: Idle::Fitting,
             kill_grace: None,
             output_limit: None,
+            memory_limit: None,
+            cpu_limit: None,
             attempts: 1,
             stream_output: false,
             log_dir: None,
@@ -266,6 +270,22 @@ impl AgentProcess {
     #[must_use]
     pub const fn output_limit(mut self, bytes: u64) -> Self {
         self.output_limit = Some(bytes);
+        self
+    }
+
+    /// Most memory, in bytes, that it and everything it started may take together; above it is
+    /// killed, as class `memory`.
+    #[must_use]
+    pub const fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Most processor that it and everything it started may take, in cores. Held only where
+    /// Segue may make a cgroup.
+    #[must_use]
+    pub const fn cpu_limit(mut self, cores: f64) -> Self {
+        self.cpu_limit = Some(cores);
         self
     }
 

@@ -127,6 +127,11 @@ pub(super) fn check(strategy: &Strategy, processes: &[AgentProcess]) -> Result<(
         if zero(process.idle_window(&Surroundings::default())) {
             return Err(StrategyError::NoTime { index, what: "idle" });
         }
+        let bad = |cores: f64| !(cores.is_finite() && cores > 0.0);
+        if process.memory_limit == Some(0) || process.cpu_limit.is_some_and(bad) {
+            let what = if process.memory_limit == Some(0) { "memory_limit" } else { "cpu_limit" };
+            return Err(StrategyError::NoLimit { index, what });
+        }
         if process.attempts == 0 {
             return Err(StrategyError::Size { what: "attempts" });
         }
@@ -216,6 +221,8 @@ fn task(process: &AgentProcess, id: TaskId, frame: &Frame) -> Task {
     if let Some(bytes) = process.output_limit {
         limits.output_bytes_max = bytes;
     }
+    limits.memory_bytes_max = process.memory_limit;
+    limits.cpu_millis_max = process.cpu_limit.map(thousandths);
     task.group = frame.group_max.map(|max| ConcurrencyGroup {
         key: Expression("'pool'".to_owned()),
         max,
@@ -293,6 +300,12 @@ fn hand_over(task: &mut Task, context: PromptContext, process: &AgentProcess) {
             *stdin = Stdin::Prompt { prompt: Box::new(prompt) };
         }
     }
+}
+
+/// Thousandths of a core, at least one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+fn thousandths(cores: f64) -> u64 {
+    ((cores * 1000.0) as u64).max(1)
 }
 
 /// Whole milliseconds, at least one.
@@ -381,6 +394,8 @@ mod tests {
             (one[0].clone().timeout(Duration::ZERO), "timeout is zero"),
             (one[0].clone().idle(Some(Duration::ZERO)), "idle is zero"),
             (one[0].clone().attempts(0), "attempts is 0"),
+            (one[0].clone().memory_limit(0), "memory_limit is not above zero"),
+            (one[0].clone().cpu_limit(f64::NAN), "cpu_limit is not above zero"),
             (AgentProcess::command(Vec::<String>::new()), "command is empty"),
         ] {
             let told = error(&parallel, &[process]);

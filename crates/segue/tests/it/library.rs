@@ -377,6 +377,13 @@ fn processes_are_tried_again_as_often_as_they_may() {
 }
 
 #[test]
+fn a_process_is_held_to_its_memory_limit() {
+    let script = "python3 -c 'import time; x = bytearray(200 << 20); time.sleep(60)'; sleep 60";
+    let result = one(sh(script).memory_limit(80 << 20).timeout(Duration::from_secs(40)));
+    assert_eq!(result.class, Some(FailureClass::Memory), "{result:?}");
+}
+
+#[test]
 fn a_named_store_keeps_its_runs() {
     let lab = Lab::new();
     ready();

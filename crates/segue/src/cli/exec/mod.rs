@@ -365,6 +365,7 @@ fn refused(error: StrategyError) -> CommandError {
         StrategyError::Size { .. }
         | StrategyError::TooMany { .. }
         | StrategyError::NoTime { .. }
+        | StrategyError::NoLimit { .. }
         | StrategyError::InvalidId { .. }
         | StrategyError::InvalidName(_)
         | StrategyError::NoProgram { .. } => CommandError::usage(error.to_string()),
