@@ -10,7 +10,7 @@
 
 use crate::scheduler::Scheduler;
 use crate::{
-    CheckAnswer, CheckEnded, CheckKind, CheckStarted, Effect, Event, FailureClass, NodeIndex,
+    CheckAnswer, CheckEnded, CheckKind, CheckStarted, Effect, Event, FailureClass, NodeIndex, Plan,
     Precheck, Seq, Task, TaskId, TaskIndex,
 };
 
@@ -62,7 +62,7 @@ impl Scheduler {
         if next.is_some() {
             return;
         }
-        let missed = (!passed && goes_on).then(|| told(&check, kind, &seen));
+        let missed = (!passed && goes_on).then(|| told(&self.plan, &check, kind, &seen));
         match kind {
             CheckKind::Ready => self.ready_or_not(index, passed, missed),
             CheckKind::Precheck => {
@@ -97,9 +97,8 @@ fn check_of(task: &Task, kind: CheckKind) -> Option<&Precheck> {
 }
 
 /// Why a check was given up: what it looked at, what it saw last, and the hint.
-fn told(check: &Precheck, kind: CheckKind, seen: &str) -> String {
-    let (kind, word) = (kind.word(), check.probe.word());
-    let what = check.probe.template().0.trim();
+fn told(plan: &Plan, check: &Precheck, kind: CheckKind, seen: &str) -> String {
+    let (kind, what) = (kind.word(), check.probe.shown(plan));
     let hint = check.hint.as_ref().map(|hint| format!("; {}", hint.trim())).unwrap_or_default();
-    format!("{kind} `{word}: {what}` did not pass within {}: {seen}{hint}", check.wait)
+    format!("{kind} `{what}` did not pass within {}: {seen}{hint}", check.wait)
 }

@@ -4,10 +4,12 @@
 //! `checks`, `approvals` and `services`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::state::AttemptStep;
 use crate::{
-    Event, Millis, Seq, StopReason, TaskEntry, TaskId, TaskStatus, Template, Timestamp, WaitingOn,
+    Event, Millis, Mode, Plan, Seq, StopReason, TaskEntry, TaskId, TaskStatus, Template, Timestamp,
+    WaitingOn, render_known,
 };
 
 /// Something outside of the run that must be there, and how long to look for it.
@@ -78,6 +80,16 @@ impl Probe {
             Self::Run { script } => script,
             Self::File { path } => path,
         }
+    }
+
+    /// What is looked at for people, as in `http: http://localhost/health`: the parameters filled
+    /// in, the rest as it stands in the workflow.
+    #[must_use]
+    pub fn shown(&self, plan: &Plan) -> String {
+        let mode = if matches!(self, Self::Run { .. }) { Mode::Shell } else { Mode::Text };
+        let scope = json!({"params": plan.params});
+        let (what, _) = render_known(&self.template().0, mode, &scope);
+        format!("{}: {}", self.word(), what.trim())
     }
 
     /// The key it stands at in the workflow.

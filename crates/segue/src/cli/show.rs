@@ -52,7 +52,7 @@ pub(crate) fn show(matches: &ArgMatches) -> CommandResult {
     let rows: Vec<TaskView<'_>> = view.tasks().flat_map(|task| with_items(&view, task)).collect();
     let wide = rows.iter().map(|task| name(task).chars().count()).max().unwrap_or(0);
     let until = (status == RunStatus::Running).then_some(until);
-    let row = Row { run: &run, priced, wide, until };
+    let row = Row { priced, wide, until };
     for task in &rows {
         print_line(&row.of(&view, task));
     }
@@ -88,8 +88,7 @@ fn name(task: &TaskView<'_>) -> String {
 }
 
 /// How a line of the table is laid out.
-struct Row<'a> {
-    run: &'a RunId,
+struct Row {
     /// It has a column of costs.
     priced: bool,
     /// The width of names.
@@ -98,7 +97,7 @@ struct Row<'a> {
     until: Option<Timestamp>,
 }
 
-impl Row<'_> {
+impl Row {
     /// A task, or an item below it.
     fn of(&self, view: &RunView, task: &TaskView<'_>) -> String {
         let (entry, wide) = (task.entry, self.wide);
@@ -112,7 +111,7 @@ impl Row<'_> {
         let word = if attempts == 1 { "attempt" } else { "attempts" };
         let cost = whole_cost(view, task).map_or_else(|| "-".to_owned(), |cost| cost.to_string());
         let cost = if self.priced { format!("{cost:>8}  ") } else { String::new() };
-        let (mark, status, note) = (symbol(entry.status), entry.status, note(task, self.run));
+        let (mark, status, note) = (symbol(entry.status), entry.status, note(view, task));
         let line = format!(
             "{mark} {name:<wide$}  {status:<9}  {attempts:>2} {word:<8}  {spent:>9}  {cost}{note}",
         );
@@ -121,7 +120,7 @@ impl Row<'_> {
 }
 
 /// How a task's items stand, and why it did not succeed.
-fn note(task: &TaskView<'_>, run: &RunId) -> String {
+fn note(view: &RunView, task: &TaskView<'_>) -> String {
     let entry = task.entry;
     let mut notes = Vec::new();
     if let Some(items) = &entry.expansion {
@@ -134,15 +133,16 @@ fn note(task: &TaskView<'_>, run: &RunId) -> String {
         }
         (_, Some(reason), _) => notes.push(reason.to_string()),
         (.., Some(by)) => notes.push(format!("by `{by}`")),
-        _ => notes.extend(waiting_note(task, run)),
+        _ => notes.extend(waiting_note(view, task)),
     }
     notes.join("; ")
 }
 
 /// What a task waits for that a person can do something about.
-fn waiting_note(task: &TaskView<'_>, run: &RunId) -> Option<String> {
-    let asks = waits::question(task, Some(run)).map(|asks| format!("asks: {asks}"));
-    asks.or_else(|| waits::last_seen(task))
+fn waiting_note(view: &RunView, task: &TaskView<'_>) -> Option<String> {
+    let asks = waits::question(task, view.state().run.as_ref());
+    let asks = asks.map(|asks| format!("asks: {asks}"));
+    asks.or_else(|| waits::last_seen(view.plan(), task))
 }
 
 /// The run's status; one that nobody drives any more is interrupted.

@@ -127,7 +127,8 @@ impl Screen {
             let what = match on {
                 WaitingOn::Retry => "for its retry".to_owned(),
                 WaitingOn::Precheck => {
-                    format!("for {}", super::waits::last_seen(task).unwrap_or_default())
+                    let seen = super::waits::last_seen(self.view.plan(), task);
+                    format!("for {}", seen.unwrap_or_default())
                 }
                 WaitingOn::Approval => {
                     let run = self.view.state().run.as_ref();

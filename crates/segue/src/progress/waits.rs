@@ -21,7 +21,8 @@ pub(super) fn told(
             }
             *seen = Some(String::new());
             let check = check_of(plan, task, *kind)?;
-            let text = format!("waits for {}, at most {}", what(check, *kind), until.since(at));
+            let text =
+                format!("waits for {}, at most {}", what(plan, check, *kind), until.since(at));
             (status_of(*kind), text)
         }
         Event::CheckEnded(CheckEnded { task, kind, passed, seen: now, next }) => {
@@ -31,13 +32,13 @@ pub(super) fn told(
             }
             if *passed {
                 return (*kind == CheckKind::Precheck)
-                    .then(|| (TaskStatus::Queued, format!("{} passed", what(check, *kind))));
+                    .then(|| (TaskStatus::Queued, format!("{} passed", what(plan, check, *kind))));
             }
             if next.is_none() || seen.as_deref() == Some(now) {
                 return None;
             }
             *seen = Some(now.clone());
-            (status_of(*kind), format!("{} not yet: {now}", what(check, *kind)))
+            (status_of(*kind), format!("{} not yet: {now}", what(plan, check, *kind)))
         }
         Event::ApprovalAsked(asked) => (TaskStatus::Waiting, asks(asked, at, run)),
         Event::ApprovalAnswered(answered) => {
@@ -72,11 +73,11 @@ pub(crate) fn question(task: &TaskView<'_>, run: Option<&RunId>) -> Option<Strin
 }
 
 /// What the check of a task that waits for one last saw.
-pub(crate) fn last_seen(task: &TaskView<'_>) -> Option<String> {
+pub(crate) fn last_seen(plan: &Plan, task: &TaskView<'_>) -> Option<String> {
     let check = task.entry.waits.check.as_ref()?;
     let spec = check_of_task(task.task, check.kind)?;
     let seen = if check.seen.is_empty() { String::new() } else { format!(": {}", check.seen) };
-    Some(super::plain_text(&format!("{}{seen}", what(spec, check.kind))))
+    Some(super::plain_text(&format!("{}{seen}", what(plan, spec, check.kind))))
 }
 
 fn asks(asked: &ApprovalAsked, at: Timestamp, run: Option<&RunId>) -> String {
@@ -119,8 +120,8 @@ const fn status_of(kind: CheckKind) -> TaskStatus {
     }
 }
 
-fn what(check: &Precheck, kind: CheckKind) -> String {
-    format!("{} `{}: {}`", kind.word(), check.probe.word(), check.probe.template().0.trim())
+fn what(plan: &Plan, check: &Precheck, kind: CheckKind) -> String {
+    format!("{} `{}`", kind.word(), check.probe.shown(plan))
 }
 
 fn check_of<'p>(plan: &'p Plan, task: &TaskId, kind: CheckKind) -> Option<&'p Precheck> {
