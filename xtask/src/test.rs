@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::new();
     steps.run("format", || command::run(cargo().args(["fmt", "--all", "--check"])))?;
     steps.run("tidy", tidy::run)?;
-    let Installed { venv, chromium } = install(&mut steps)?;
+    let Installed { venv, node_modules, chromium } = install(&mut steps)?;
 
     steps.run("clippy", || {
         command::run(cargo().args([
@@ -46,6 +46,7 @@ pub(crate) fn run() -> Result<()> {
         let mut nextest = cargo();
         nextest.args(["nextest", "run", "--workspace", "--profile", profile]);
         nextest.env("SEGUE_TEST_VENV", &venv).env("SEGUE_TEST_CHROMIUM", &chromium);
+        nextest.env("SEGUE_TEST_NODE_MODULES", &node_modules);
         command::run(&mut nextest)
     })?;
     steps.finish();
@@ -63,6 +64,7 @@ pub(crate) fn setup() -> Result<()> {
 /// What the tests are told of by name.
 struct Installed {
     venv: PathBuf,
+    node_modules: PathBuf,
     chromium: PathBuf,
 }
 
@@ -70,8 +72,9 @@ fn install(steps: &mut Steps) -> Result<Installed> {
     steps.run("install cargo-deny", || tools::ensure(&tools::DENY))?;
     steps.run("install cargo-nextest", || tools::ensure(&tools::NEXTEST))?;
     let venv = steps.run("install podcast packages", tools::podcast_venv)?;
+    let node_modules = steps.run("install lessons packages", tools::lessons_packages)?;
     let chromium = steps.run("install chromium", tools::chromium)?;
-    Ok(Installed { venv, chromium })
+    Ok(Installed { venv, node_modules, chromium })
 }
 
 /// What cargo-deny checks offline; `advisories` needs its database from the network.

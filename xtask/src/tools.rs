@@ -76,6 +76,37 @@ pub(crate) fn podcast_venv() -> Result<PathBuf> {
     Ok(venv)
 }
 
+/// The packages of the lessons example, as its lock file has them. Returns their `node_modules`.
+pub(crate) fn lessons_packages() -> Result<PathBuf> {
+    let example = root().join("examples/lessons");
+    let folder = target_dir().join("lessons-packages");
+    let modules = folder.join("node_modules");
+    let lock = std::fs::read_to_string(example.join("package-lock.json"))
+        .context("failed to read `package-lock.json` of the lessons example")?;
+    let stamp = folder.join("package-lock.installed");
+    if modules.join(".bin/tsx").exists()
+        && std::fs::read_to_string(&stamp).is_ok_and(|text| text == lock)
+    {
+        eprintln!("`{}` is up to date", modules.display());
+        return Ok(modules);
+    }
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("failed to make `{}`", folder.display()))?;
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(example.join(name), folder.join(name))
+            .with_context(|| format!("failed to copy `{name}`"))?;
+    }
+    if find_program(&["npm"]).is_none() {
+        apt_install(&["nodejs", "npm"])?;
+    }
+    let mut install = command("npm");
+    install.args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&folder);
+    run(&mut install)?;
+    std::fs::write(&stamp, &lock)
+        .with_context(|| format!("failed to write `{}`", stamp.display()))?;
+    Ok(modules)
+}
+
 /// A Chromium for the page tests, installed where there is none.
 pub(crate) fn chromium() -> Result<PathBuf> {
     const NAMES: &[&str] =

@@ -1,4 +1,5 @@
-//! The coordinator example: thirteen real agents on a C project with real compile errors.
+//! The coordinator example: thirteen real agents on a C project with real compile errors, and
+//! modes that choose among them by how many there are.
 
 use crate::lab::{Lab, count, read_json};
 
@@ -13,7 +14,7 @@ fn thirteen_agents_mend_a_project() {
     let state = lab.state();
     assert_eq!(
         (&state["metrics"]["succeeded"], &state["metrics"]["total"]),
-        (&13.into(), &13.into())
+        (&14.into(), &14.into())
     );
     let report = lab.read("work/mended/qa-report.txt");
     assert!(report.contains("compile errors left: 0"), "{report}");
@@ -77,4 +78,44 @@ fn an_agent_that_fails_once_is_tried_again() {
     lab.write("agents/analysis.sh", &analysis.replace(". \"$(dirname", flaky));
     lab.expect(0, &["run", "coordinator.segue.yaml", "--retry-delay", "10ms"]);
     assert_eq!(count(&lab.events(), "attempt_ended", "analysis"), 2);
+}
+
+/// S2 defect 18: the original's smart mode had no effect, or never ended.
+#[test]
+fn the_smart_mode_does_what_the_number_of_errors_calls_for() {
+    let as_it_is = Lab::with_example("coordinator");
+    let few = Lab::with_example("coordinator");
+    let price = few.read("project/src/price.c");
+    few.write(
+        "project/src/price.c",
+        &price.replace("const struct item *item", "struct item *item"),
+    );
+    let none = Lab::with_example("coordinator");
+    std::fs::remove_dir_all(none.work().join("project")).expect("removed");
+    for file in ["src/main.c", "tests/test_stock.c"] {
+        none.write(&format!("project/{file}"), "int main(void) { return 0; }\n");
+    }
+    none.write("project/include/shop.h", "#ifndef SHOP_H\n#define SHOP_H\n#endif\n");
+    for (lab, mode, succeeded) in
+        [(as_it_is, "full", 14), (few, "targeted", 8), (none, "minimal", 5)]
+    {
+        lab.expect(0, &["run", "coordinator.segue.yaml", "--retry-delay", "10ms"]);
+        let chosen = lab.events().into_iter().find(|event| event["event"]["type"] == "mode_chosen");
+        assert_eq!(chosen.expect("one is chosen")["event"]["mode"], mode);
+        assert_eq!(lab.state()["metrics"]["succeeded"], succeeded, "{mode}");
+    }
+}
+
+#[test]
+fn a_mode_is_a_callers_choice_too() {
+    let lab = Lab::with_example("coordinator");
+    lab.expect(0, &["run", "coordinator.segue.yaml", "--mode", "minimal"]);
+    let metrics = &lab.state()["metrics"];
+    assert_eq!((&metrics["succeeded"], &metrics["skipped"]), (&4.into(), &9.into()));
+    let done = lab.expect(2, &["run", "coordinator.segue.yaml", "--mode", "minimum"]);
+    assert!(done.stderr.contains("minimal"), "{done:#?}");
+    let plan = lab.expect(0, &["plan", "coordinator.segue.yaml"]).stdout;
+    for mode in ["minimal", "targeted", "full"] {
+        assert!(plan.contains(&format!("mode {mode}")), "{plan}");
+    }
 }

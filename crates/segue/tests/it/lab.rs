@@ -392,8 +392,8 @@ pub(crate) fn count(events: &[Value], kind: &str, task: &str) -> usize {
 }
 
 fn copy(from: &Path, to: &Path) {
-    const LEFT_OUT: [&str; 6] =
-        ["__pycache__", "episodes", ".venv", ".segue", "work", "node_modules"];
+    const LEFT_OUT: [&str; 7] =
+        ["__pycache__", "episodes", ".venv", ".segue", "work", "node_modules", "out"];
     std::fs::create_dir_all(to).expect("room");
     for entry in std::fs::read_dir(from).expect("a folder").flatten() {
         let name = entry.file_name();

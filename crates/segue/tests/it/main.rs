@@ -7,6 +7,7 @@ mod exec;
 mod flow;
 mod items;
 mod lab;
+mod lessons;
 mod library;
 mod page;
 mod patterns;
